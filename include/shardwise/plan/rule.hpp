@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// A rule: a pattern and the style of what it names.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "shardwise/plan/path.hpp"
+#include "shardwise/plan/style.hpp"
+
+namespace shardwise {
+inline namespace v0 {
+
+/// Whose rules of matching a pattern follows.
+enum class dialect : std::uint8_t {
+  shardwise,     ///< `*` one segment, `**` any number, `{a,b}` one of; the most literal pattern wins
+  hugging_face,  ///< `*` stands for a number between dots, and nothing else is special
+};
+
+namespace detail {
+
+[[noreturn]] inline void a_pattern_has_an_empty_segment(std::string_view pattern) {
+  raise(plan_error("the pattern '", pattern, "' has an empty segment: names are joined by single dots"));
+}
+[[noreturn]] inline void a_pattern_has_a_brace_that_is_not_closed(std::string_view pattern) {
+  raise(plan_error("the pattern '", pattern,
+                   "' has a brace that is not closed in its segment: write {a,b}, without dots inside"));
+}
+[[noreturn]] inline void a_pattern_has_braces_within_braces_or_twice(std::string_view pattern) {
+  raise(
+      plan_error("the pattern '", pattern, "' has more than one pair of braces in a segment, which is not understood"));
+}
+[[noreturn]] inline void a_pattern_has_an_empty_choice(std::string_view pattern) {
+  raise(plan_error("the pattern '", pattern, "' has an empty choice in braces"));
+}
+[[noreturn]] inline void a_star_stands_alone_in_its_segment(std::string_view pattern) {
+  raise(plan_error("the pattern '", pattern,
+                   "' has a star beside other characters: '*' is a whole segment, '**' any number of segments"));
+}
+[[noreturn]] inline void a_pattern_is_empty(std::string_view pattern) {
+  raise(plan_error("the pattern '", pattern, "' is empty: name a module or a parameter, or write ** for all"));
+}
+[[noreturn]] inline void a_packed_dim_has_1_to_8_groups(int groups) {
+  raise(plan_error("a packed dim was given ", groups, " groups; it may have 1 to ", max_groups));
+}
+
+constexpr void check_segment(segment& p, std::string_view pattern) {
+  if (p.size() == 0) a_pattern_has_an_empty_segment(pattern);
+  if (p.is_star()) {
+    p.kind = segment::star;
+    return;
+  }
+  if (p.size() == 2 && p.text[0] == '*' && p.text[1] == '*') {
+    p.kind = segment::deep;
+    return;
+  }
+  bool open = false;
+  bool closed = false;
+  char before = 0;
+  for (char c : p.view()) {
+    if (c == '*') a_star_stands_alone_in_its_segment(pattern);
+    if (c == '{') {
+      if (open || closed) a_pattern_has_braces_within_braces_or_twice(pattern);
+      open = true;
+      p.kind = segment::choice;
+    } else if (c == '}') {
+      if (!open) a_pattern_has_a_brace_that_is_not_closed(pattern);
+      if (before == '{' || before == ',') a_pattern_has_an_empty_choice(pattern);
+      open = false;
+      closed = true;
+    } else if (c == ',' && open && (before == '{' || before == ',')) {
+      a_pattern_has_an_empty_choice(pattern);
+    }
+    before = c;
+  }
+  if (open) a_pattern_has_a_brace_that_is_not_closed(pattern);
+}
+
+/// Appends the segments of a pattern of our own dialect, and refuses a malformed one.
+constexpr void split_pattern(std::string_view pattern, segments& out) {
+  const std::size_t from = out.count;
+  if (pattern.empty()) a_pattern_is_empty(pattern);
+  split(pattern, out);
+  for (std::size_t i = from; i < out.count; ++i) check_segment(out.at[i], pattern);
+}
+
+}  // namespace detail
+
+/// A pattern and a style. The pattern is kept split, so that a prefix can be put in front without joining strings; its
+/// segments point into the literal (or into whatever text the rule was made of, which must outlive it).
+struct rule {
+  detail::segments pattern{};
+  style how{};
+  const char* text = "";       ///< as written, for compilers to print; not always the whole of a pattern under a prefix
+  std::uint8_t literals = 0;   ///< segments that are no star: what makes a pattern more specific
+  std::uint8_t overrides = 0;  ///< how many times it was given by `with`: a later override wins
+  bool deep = false;           ///< has a `**`
+  bool optional = false;       ///< may match nothing in a model of the family
+  dialect matching = dialect::shardwise;
+
+  constexpr rule() = default;
+  constexpr rule(const char* as_written, style s) : how(s), text(as_written) {
+    detail::split_pattern(as_written, pattern);
+    count();
+  }
+  /// A rule made at run time: `pattern` outlives it. In Hugging Face's dialect any text is a pattern, "" the root.
+  constexpr rule(std::string_view run_time_pattern, style s, dialect d) : how(s), matching(d) {
+    if (d == dialect::shardwise) {
+      detail::split_pattern(run_time_pattern, pattern);
+    } else {
+      detail::split(run_time_pattern, pattern);
+      optional = true;
+      how.divided = division::chunk;
+      for (std::size_t i = 0; i < pattern.count; ++i) {
+        if (pattern.at[i].is_star()) pattern.at[i].kind = detail::segment::star;
+      }
+    }
+    count();
+  }
+
+  constexpr void count() {
+    literals = 0;
+    deep = false;
+    for (std::size_t i = 0; i < pattern.count; ++i) {
+      const auto kind = pattern.at[i].kind;
+      deep |= kind == detail::segment::deep;
+      literals += kind == detail::segment::literal || kind == detail::segment::choice;
+    }
+  }
+  constexpr bool same_pattern(const rule& o) const {
+    if (pattern.count != o.pattern.count) return false;
+    for (std::size_t i = pattern.count; i-- > 0;) {
+      if (!detail::same(pattern.at[i], o.pattern.at[i])) return false;
+    }
+    return true;
+  }
+};
+
+}  // namespace v0
+}  // namespace shardwise

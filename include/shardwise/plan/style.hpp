@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+// Styles: what one rule says of a module or a parameter. One table says all of it.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "shardwise/placement.hpp"
+
+namespace shardwise {
+inline namespace v0 {
+
+/// Named as Hugging Face names them, so that a plan can be taken along.
+enum class style_kind : std::uint8_t {
+  replicate,
+  replicated_with_grad_allreduce,
+  mla_kv_a_proj,
+  colwise,
+  colwise_gather_output,
+  rowwise,
+  rowwise_split_input,
+  embedding_rowwise,
+  embedding_colwise,
+  moe_tp_experts,
+  local_params,
+  all_reduce,
+};
+
+/// Which dim of a parameter is cut.
+enum class cut_of : std::uint8_t {
+  whole,    ///< none
+  no_half,  ///< none, and the style says nothing of parameters: it covers none
+  out,      ///< the output features: dim n-2 of a parameter with n dims, dim 0 of a vector
+  in,       ///< the input features: the last dim; a vector named `bias` is whole, any other vector is cut
+  first,    ///< dim 0: the rows of an embedding
+  second,   ///< dim 1: the columns of an embedding; a vector has none, which is an error
+};
+
+/// What makes the output of the module's own arithmetic the output that the style promises.
+enum class collective : std::uint8_t { none, all_reduce, gather_last_dim };
+
+/// How a size is divided over the ranks.
+enum class division : std::uint8_t {
+  exact,  ///< equal pieces, or an error that names the legal sizes
+  chunk,  ///< torch.chunk's arithmetic: ceil(n / ranks) each, the last ones shorter or empty
+};
+
+/// One row of the table of styles.
+struct style_facts {
+  style_kind kind;
+  std::string_view name;
+  cut_of cut;           ///< how a parameter is cut
+  placement input;      ///< what the module's input must be
+  placement local;      ///< what the module's own arithmetic yields on each rank
+  placement output;     ///< what the module's output becomes
+  collective then;      ///< how it gets from `local` to `output`
+  bool splits_input;    ///< each rank first takes its chunk of the last dim of the input
+  bool changes_module;  ///< false: the style speaks of parameters only
+};
+
+inline constexpr style_facts style_table[] = {
+    // kind, name, cut, input, local, output, collective, splits input, changes module
+    {style_kind::replicate, "replicate", cut_of::whole, replicated{}, replicated{}, replicated{}, collective::none,
+     false, false},
+    {style_kind::replicated_with_grad_allreduce, "replicated_with_grad_allreduce", cut_of::whole, replicated{},
+     replicated{}, replicated{}, collective::none, false, false},
+    {style_kind::mla_kv_a_proj, "mla_kv_a_proj", cut_of::whole, replicated{}, replicated{}, replicated{},
+     collective::none, false, false},
+    {style_kind::colwise, "colwise", cut_of::out, replicated{}, sharded<-1>{}, sharded<-1>{}, collective::none, false,
+     true},
+    {style_kind::colwise_gather_output, "colwise_gather_output", cut_of::out, replicated{}, sharded<-1>{}, replicated{},
+     collective::gather_last_dim, false, true},
+    {style_kind::rowwise, "rowwise", cut_of::in, sharded<-1>{}, partial<>{}, replicated{}, collective::all_reduce,
+     false, true},
+    {style_kind::rowwise_split_input, "rowwise_split_input", cut_of::in, replicated{}, partial<>{}, replicated{},
+     collective::all_reduce, true, true},
+    {style_kind::embedding_rowwise, "embedding_rowwise", cut_of::first, replicated{}, partial<>{}, replicated{},
+     collective::all_reduce, false, true},
+    {style_kind::embedding_colwise, "embedding_colwise", cut_of::second, replicated{}, sharded<-1>{}, replicated{},
+     collective::gather_last_dim, false, true},
+    {style_kind::moe_tp_experts, "moe_tp_experts", cut_of::no_half, replicated{}, partial<>{}, replicated{},
+     collective::all_reduce, false, true},
+    {style_kind::local_params, "local_params", cut_of::no_half, replicated{}, replicated{}, replicated{},
+     collective::none, false, false},
+    {style_kind::all_reduce, "all_reduce", cut_of::no_half, replicated{}, partial<>{}, replicated{},
+     collective::all_reduce, false, true},
+};
+
+/// Groups that one packed dim may have.
+inline constexpr std::size_t max_groups = 8;
+
+namespace detail {
+[[noreturn]] inline void a_packed_dim_has_1_to_8_groups(int groups);
+constexpr void check_groups(int groups) {
+  if (groups < 1 || groups > static_cast<int>(max_groups)) a_packed_dim_has_1_to_8_groups(groups);
+}
+}  // namespace detail
+
+/// A style as a value: what a row of a plan stores. The tags below convert to it.
+struct style {
+  style_kind kind = style_kind::replicate;
+  std::uint8_t group_count = 1;
+  division divided = division::exact;
+  std::string_view unit{};    ///< the field of config.json that counts what may not be cut in two
+  std::string_view reason{};  ///< why something is whole
+
+  constexpr const style_facts& facts() const { return style_table[static_cast<std::size_t>(kind)]; }
+  /// The name that a plan file of Hugging Face has for it.
+  constexpr std::string_view name() const {
+    if (group_count > 1 && kind == style_kind::colwise) return "packed_colwise";
+    if (group_count > 1 && kind == style_kind::rowwise) return "packed_rowwise";
+    return facts().name;
+  }
+  /// Does a rule of this style say how a parameter is cut (or that it is whole)?
+  constexpr bool has_parameter_half() const { return facts().cut != cut_of::no_half; }
+  /// Does it change what a module takes or gives? Hugging Face's `packed_rowwise` speaks of the parameter only.
+  constexpr bool has_module_half() const { return facts().changes_module && !hugging_face_packed_rowwise(); }
+  constexpr bool hugging_face_packed_rowwise() const {
+    return kind == style_kind::rowwise && group_count > 1 && divided == division::chunk;
+  }
+
+  /// The cut dim consists of this many groups laid side by side (gate|up: 2), each cut by itself.
+  constexpr style groups(int n) const {
+    detail::check_groups(n);
+    style s = *this;
+    s.group_count = static_cast<std::uint8_t>(n);
+    return s;
+  }
+  /// The cut dim (each of its groups) consists of as many equal units as this field of config.json says, and no unit is
+  /// cut. The field is looked up in the submodel's own config: see `tree::number`.
+  constexpr style units(const char* config_field) const {
+    style s = *this;
+    s.unit = config_field;
+    return s;
+  }
+  friend constexpr bool operator==(const style&, const style&) = default;
+};
+
+/// A style as a type with one value: good as a template argument (`run<colwise>`), and converts to `style` in a row.
+/// `In`, `Local` and `Out` repeat the table for the compiler; a static_assert below holds the two together.
+template <style_kind Kind, class In, class Local, class Out, int Groups = 1>
+struct style_tag {
+  static_assert(style_table[static_cast<std::size_t>(Kind)].kind == Kind);
+  static_assert(style_table[static_cast<std::size_t>(Kind)].input == placement(In{}));
+  static_assert(style_table[static_cast<std::size_t>(Kind)].local == placement(Local{}));
+  static_assert(style_table[static_cast<std::size_t>(Kind)].output == placement(Out{}));
+
+  constexpr operator style() const {
+    style s;
+    s.kind = Kind;
+    return s.groups(Groups);
+  }
+  constexpr style units(const char* config_field) const { return static_cast<style>(*this).units(config_field); }
+  constexpr style groups(int n) const { return static_cast<style>(*this).groups(n); }
+};
+
+/// [out, in] is cut on `out`; the output stays local.
+struct colwise_t : style_tag<style_kind::colwise, replicated, sharded<-1>, sharded<-1>> {};
+/// As `colwise`, and the output is gathered: for an `lm_head`.
+struct colwise_gather_output_t : style_tag<style_kind::colwise_gather_output, replicated, sharded<-1>, replicated> {};
+/// [out, in] is cut on `in`; the input is local already, the output is reduced; a bias is added once, after it.
+struct rowwise_t : style_tag<style_kind::rowwise, sharded<-1>, partial<>, replicated> {};
+/// As `rowwise`, of a whole input of which each rank takes its chunk.
+struct rowwise_split_input_t : style_tag<style_kind::rowwise_split_input, replicated, partial<>, replicated> {};
+/// `colwise` of N groups laid side by side.
+template <int N>
+struct packed_colwise_t : style_tag<style_kind::colwise, replicated, sharded<-1>, sharded<-1>, N> {};
+/// `rowwise` of N groups laid side by side.
+template <int N>
+struct packed_rowwise_t : style_tag<style_kind::rowwise, sharded<-1>, partial<>, replicated, N> {};
+/// [vocabulary, hidden] is cut on the vocabulary: a token of another rank gives a zero row, then all-reduce.
+struct embedding_rowwise_t : style_tag<style_kind::embedding_rowwise, replicated, partial<>, replicated> {};
+/// [vocabulary, hidden] is cut on hidden; the vectors are gathered.
+struct embedding_colwise_t : style_tag<style_kind::embedding_colwise, replicated, sharded<-1>, replicated> {};
+/// The module that owns cut experts: its output is a partial sum, and is reduced. Says nothing of parameters.
+struct moe_tp_experts_t : style_tag<style_kind::moe_tp_experts, replicated, partial<>, replicated> {};
+/// The owner of a bare cut parameter sees its local piece. Says nothing of parameters.
+struct local_params_t : style_tag<style_kind::local_params, replicated, replicated, replicated> {};
+/// The module's output is a partial sum, and is reduced. Says nothing of parameters.
+struct all_reduce_t : style_tag<style_kind::all_reduce, replicated, partial<>, replicated> {};
+/// Whole on every rank: said, not implied. `replicate("why")` says why, which an audit asks of anything large.
+struct replicate_t : style_tag<style_kind::replicate, replicated, replicated, replicated> {
+  constexpr style operator()(std::string_view reason) const {
+    style s = *this;
+    s.reason = reason;
+    return s;
+  }
+};
+/// In inference the same as `replicate`.
+struct replicated_with_grad_allreduce_t
+    : style_tag<style_kind::replicated_with_grad_allreduce, replicated, replicated, replicated> {};
+/// In inference the same as `replicate`.
+struct mla_kv_a_proj_t : style_tag<style_kind::mla_kv_a_proj, replicated, replicated, replicated> {};
+
+inline constexpr colwise_t colwise{};
+inline constexpr colwise_gather_output_t colwise_gather_output{};
+inline constexpr rowwise_t rowwise{};
+inline constexpr rowwise_split_input_t rowwise_split_input{};
+template <int N>
+inline constexpr packed_colwise_t<N> packed_colwise{};
+template <int N>
+inline constexpr packed_rowwise_t<N> packed_rowwise{};
+inline constexpr embedding_rowwise_t embedding_rowwise{};
+inline constexpr embedding_colwise_t embedding_colwise{};
+inline constexpr moe_tp_experts_t moe_tp_experts{};
+inline constexpr local_params_t local_params{};
+inline constexpr all_reduce_t all_reduce{};
+inline constexpr replicate_t replicate{};
+inline constexpr replicated_with_grad_allreduce_t replicated_with_grad_allreduce{};
+inline constexpr mla_kv_a_proj_t mla_kv_a_proj{};
+
+}  // namespace v0
+}  // namespace shardwise
