@@ -178,5 +178,21 @@ constexpr bool name_matches(std::string_view pattern, std::string_view name) {
   return detail::matches_module(r, detail::split_name(name));
 }
 
+namespace detail {
+/// Is `patterns`, a list separated by blanks, empty, or does one of them match?
+constexpr bool any_pattern_matches(std::string_view patterns, std::string_view name) {
+  bool any = false;
+  while (!patterns.empty()) {
+    const std::size_t blank = patterns.find(' ');
+    const std::string_view pattern = patterns.substr(0, blank);
+    patterns.remove_prefix(blank == std::string_view::npos ? patterns.size() : blank + 1);
+    if (pattern.empty()) continue;
+    if (name_matches(pattern, name)) return true;
+    any = true;
+  }
+  return !any;
+}
+}  // namespace detail
+
 }  // namespace v0
 }  // namespace shardwise

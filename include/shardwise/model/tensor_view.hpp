@@ -41,12 +41,17 @@ struct tensor_view {
   constexpr std::size_t bytes() const { return elements() * size_of(type); }
 };
 
-/// How an engine's own tensor type is seen as a `tensor_view`, and how a new one like it is made. Specialise once:
+/// How an engine's own tensor type is seen as a `tensor_view`, and the three things that steps ask of the engine.
+/// Specialise once:
 /// ```
 /// template <> struct shardwise::tensor_traits<my_tensor> {
 ///   static tensor_view view(my_tensor& t);
-///   static my_tensor empty_like(const my_tensor& like, const tensor_shape& s);   // needed where a collective changes
-///   the shape
+///   // where a gather changes the shape: a new dense tensor of the same dtype, on the same device
+///   static my_tensor empty_like(const my_tensor& like, const tensor_shape& s);
+///   // where a style splits its input: the columns [begin, begin + extent) of the last dim, as a view or a copy
+///   static my_tensor columns(const my_tensor& t, std::size_t begin, std::size_t extent);
+///   // where a bias [n] is added to each row of x [..., n], on the stream
+///   static void add_to_rows(my_tensor& x, const my_tensor& bias, my_stream stream);
 /// };
 /// ```
 template <class Tensor>
@@ -55,6 +60,12 @@ struct tensor_traits;
 template <>
 struct tensor_traits<tensor_view> {
   static constexpr tensor_view view(const tensor_view& t) { return t; }
+  static constexpr tensor_view columns(tensor_view t, std::size_t begin, std::size_t extent) {
+    const std::size_t last = t.shape.dims() - 1;
+    t.data = static_cast<std::byte*>(t.data) + begin * t.strides[last] * size_of(t.type);
+    t.shape[last] = extent;
+    return t;
+  }
 };
 
 }  // namespace v0

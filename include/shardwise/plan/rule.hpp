@@ -40,9 +40,6 @@ namespace detail {
 [[noreturn]] inline void a_pattern_is_empty(std::string_view pattern) {
   raise(plan_error("the pattern '", pattern, "' is empty: name a module or a parameter, or write ** for all"));
 }
-[[noreturn]] inline void a_packed_dim_has_1_to_8_groups(int groups) {
-  raise(plan_error("a packed dim was given ", groups, " groups; it may have 1 to ", max_groups));
-}
 
 constexpr void check_segment(segment& p, std::string_view pattern) {
   if (p.size() == 0) a_pattern_has_an_empty_segment(pattern);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "shardwise/error.hpp"
 #include "shardwise/placement.hpp"
 
 namespace shardwise {
@@ -90,7 +91,9 @@ inline constexpr style_facts style_table[] = {
 inline constexpr std::size_t max_groups = 8;
 
 namespace detail {
-[[noreturn]] inline void a_packed_dim_has_1_to_8_groups(int groups);
+[[noreturn]] inline void a_packed_dim_has_1_to_8_groups(int groups) {
+  raise(plan_error("a packed dim was given ", groups, " groups; it may have 1 to ", max_groups));
+}
 constexpr void check_groups(int groups) {
   if (groups < 1 || groups > static_cast<int>(max_groups)) a_packed_dim_has_1_to_8_groups(groups);
 }

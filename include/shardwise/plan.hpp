@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+// Step 1, PLAN: what the author writes.
+#pragma once
+// IWYU pragma: begin_exports
+#include "shardwise/plan/plan.hpp"
+#include "shardwise/plan/rule.hpp"
+#include "shardwise/plan/style.hpp"
+// IWYU pragma: end_exports

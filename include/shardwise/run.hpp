@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+// Step 7, RUN: placements as types, and the collective after each style.
+#pragma once
+// IWYU pragma: begin_exports
+#include "shardwise/run/host.hpp"
+#include "shardwise/run/placed.hpp"
+#include "shardwise/run/product.hpp"
+#include "shardwise/run/run.hpp"
+// IWYU pragma: end_exports

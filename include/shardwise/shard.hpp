@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+// Step 4, SHARD: from rule, shape and number of ranks to each rank's slices.
+#pragma once
+// IWYU pragma: begin_exports
+#include "shardwise/shard/layout.hpp"
+#include "shardwise/shard/shard.hpp"
+#include "shardwise/shard/sharding.hpp"
+#include "shardwise/shard/slice.hpp"
+#include "shardwise/shard/step.hpp"
+// IWYU pragma: end_exports
