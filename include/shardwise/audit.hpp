@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+// Step 8, VERIFY: what a plan does to a model, before a byte is read.
+#pragma once
+// IWYU pragma: begin_exports
+#include "shardwise/audit/whole.hpp"
+// IWYU pragma: end_exports

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+// Plans of known model families, composed from named blocks.
+#pragma once
+// IWYU pragma: begin_exports
+#include "shardwise/models/blocks.hpp"
+#include "shardwise/models/families.hpp"
+#include "shardwise/models/llama.hpp"
+#include "shardwise/models/qwen2.hpp"
+#include "shardwise/models/qwen3.hpp"
+#include "shardwise/models/qwen3_5_moe.hpp"
+// IWYU pragma: end_exports

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// The blocks that plans of model families are composed of. Paths are relative to the base model.
+#pragma once
+#include "shardwise/plan/plan.hpp"
+
+namespace shardwise {
+inline namespace v0 {
+namespace models {
+
+/// The version of Hugging Face transformers whose plans these are.
+inline constexpr const char* transformers_version = "5.23.0";
+
+namespace blocks {
+
+inline constexpr auto attention = plan({
+    {"layers.*.self_attn.q_proj", colwise},
+    {"layers.*.self_attn.k_proj", colwise},
+    {"layers.*.self_attn.v_proj", colwise},
+    {"layers.*.self_attn.o_proj", rowwise},
+});
+/// Norms of each head: a rank applies the whole scale to the heads that it has.
+inline constexpr auto query_key_norm = plan({
+    {"layers.*.self_attn.q_norm", replicated_with_grad_allreduce},
+    {"layers.*.self_attn.k_norm", replicated_with_grad_allreduce},
+});
+inline constexpr auto mlp = plan({
+    {"layers.*.mlp.gate_proj", colwise},
+    {"layers.*.mlp.up_proj", colwise},
+    {"layers.*.mlp.down_proj", rowwise},
+});
+/// All experts on every rank, each cut: gate|up in two groups.
+inline constexpr auto experts = plan({
+    {"layers.*.mlp.experts.gate_up_proj", packed_colwise<2>},
+    {"layers.*.mlp.experts.down_proj", rowwise},
+    {"layers.*.mlp.experts", moe_tp_experts},
+});
+inline constexpr auto shared_expert = plan({
+    {"layers.*.mlp.shared_expert.gate_proj", colwise},
+    {"layers.*.mlp.shared_expert.up_proj", colwise},
+    {"layers.*.mlp.shared_expert.down_proj", rowwise},
+});
+/// GatedDeltaNet: the products are shared out, the recurrence runs whole on every rank.
+inline constexpr auto gathered_linear_attention = plan({
+    {"layers.*.linear_attn.in_proj_qkv", colwise_gather_output},
+    {"layers.*.linear_attn.in_proj_z", colwise_gather_output},
+    {"layers.*.linear_attn.in_proj_b", colwise_gather_output},
+    {"layers.*.linear_attn.in_proj_a", colwise_gather_output},
+    {"layers.*.linear_attn.out_proj", colwise_gather_output},
+});
+
+// What Hugging Face leaves whole, said.
+inline constexpr auto whole_norms = plan({
+    {"layers.*.{input,post_attention}_layernorm", replicate("a norm's scale: every rank has the whole hidden state")},
+    {"norm", replicate("a norm's scale: every rank has the whole hidden state")},
+});
+inline constexpr auto whole_router = plan({
+    {"layers.*.mlp.gate", replicate("the router: every rank needs all scores")},
+    {"layers.*.mlp.shared_expert_gate", replicate("one row: the gate of the shared expert")},
+});
+inline constexpr auto whole_recurrence = plan({
+    {"layers.*.linear_attn.{conv1d,norm}", replicate("the recurrence runs whole on every rank")},
+    {"layers.*.linear_attn.{A_log,dt_bias}", replicate("the recurrence runs whole on every rank")},
+});
+
+inline constexpr auto embedding = plan({{"embed_tokens", embedding_rowwise}});
+inline constexpr auto head = plan({{"lm_head", colwise_gather_output}});
+
+}  // namespace blocks
+
+/// As Hugging Face merges a plan: the head class's rule, then the base model's under its prefix, the embedding first.
+template <std::size_t N>
+constexpr auto merged(const plan<N>& base, std::string_view prefix) {
+  return (blocks::head + (blocks::embedding + base).under(prefix)).as_hugging_face();
+}
+
+}  // namespace models
+}  // namespace v0
+}  // namespace shardwise

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "shardwise/models/blocks.hpp"
+
+namespace shardwise {
+inline namespace v0 {
+namespace models::qwen3_5_moe {
+
+/// The text model's plan.
+inline constexpr auto base = blocks::attention + blocks::query_key_norm + blocks::experts + blocks::shared_expert +
+                             blocks::gathered_linear_attention;
+/// What it leaves whole, with reasons.
+inline constexpr auto whole = blocks::whole_norms + blocks::whole_router + blocks::whole_recurrence;
+/// The vision tower, which has no plan.
+inline constexpr auto whole_vision = plan({
+    {"visual.**", replicate("the vision tower has no plan: it runs whole on every rank")},
+});
+
+/// Qwen3_5MoeForCausalLM, as Hugging Face has it.
+inline constexpr auto hf_for_causal_lm = merged(base, "model");
+/// Qwen3_5MoeForCausalLM, every parameter spoken of.
+inline constexpr auto for_causal_lm = hf_for_causal_lm + whole.under("model").optional();
+
+/// Qwen3_5MoeForConditionalGeneration, as Hugging Face has it.
+inline constexpr auto hf_for_conditional_generation = merged(base, "model.language_model");
+/// Qwen3_5MoeForConditionalGeneration, every parameter spoken of.
+inline constexpr auto for_conditional_generation = hf_for_conditional_generation +
+                                                   whole.under("model.language_model").optional() +
+                                                   whole_vision.under("model").optional();
+
+}  // namespace models::qwen3_5_moe
+}  // namespace v0
+}  // namespace shardwise
