@@ -147,7 +147,7 @@ struct sharder {
 
   void refuse_holes() const {
     bool imported = false;
-    for (const rule& r : rules) imported |= r.matching == dialect::hugging_face;
+    for (const rule& r : rules) imported |= r.how.divided == division::chunk;
     if (holes.empty() || options.holes == uncovered::whole || (options.holes == uncovered::by_plan && imported)) return;
     shard_error e("no rule of this plan matches ");
     append_names(e, holes);
