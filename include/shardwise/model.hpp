@@ -9,4 +9,5 @@
 #include "shardwise/model/shape.hpp"
 #include "shardwise/model/tensor_view.hpp"
 #include "shardwise/model/tree.hpp"
+#include "shardwise/model/visit.hpp"
 // IWYU pragma: end_exports

@@ -47,6 +47,7 @@ template <auto Pointer, fixed_string Name = detail::name_of_member<Pointer>>
 struct field {
   static constexpr auto text = Name;
   static constexpr std::string_view name = text.view();
+  static constexpr auto pointer = Pointer;
   using owner = typename detail::member_traits<std::remove_const_t<decltype(Pointer)>>::owner;
   using type = typename detail::member_traits<std::remove_const_t<decltype(Pointer)>>::type;
 };
