@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+# What holds for both consumers: each component is a target, and none brings our warnings or sanitizers along.
+string(REPLACE "," ";" components "${COMPONENTS}")
+foreach(component IN LISTS components)
+  if(NOT TARGET shardwise::${component})
+    message(FATAL_ERROR "shardwise::${component} is not defined")
+  endif()
+  foreach(property INTERFACE_COMPILE_OPTIONS INTERFACE_LINK_OPTIONS INTERFACE_COMPILE_DEFINITIONS)
+    get_target_property(options shardwise::${component} ${property})
+    if(options)
+      message(FATAL_ERROR "shardwise::${component} has ${property} ${options}")
+    endif()
+  endforeach()
+endforeach()
+if("checkpoint" IN_LIST components)
+  target_compile_definitions(consumer PRIVATE CONSUMER_HAS_CHECKPOINT)
+endif()

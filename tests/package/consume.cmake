@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+# Configures, builds and runs the consumer in SOURCE/<last part of WORK>; with INSTALL, against a prefix made from that
+# build folder.
+function(run)
+  execute_process(COMMAND ${ARGV} RESULT_VARIABLE exit OUTPUT_VARIABLE words ERROR_VARIABLE words)
+  if(NOT exit EQUAL 0)
+    string(REPLACE ";" " " command "${ARGV}")
+    message(FATAL_ERROR "${command}\n${words}")
+  endif()
+endfunction()
+
+get_filename_component(consumer ${WORK} NAME)
+file(REMOVE_RECURSE ${WORK})
+file(MAKE_DIRECTORY ${WORK})
+set(prefix "")
+if(DEFINED INSTALL)
+  # Installed, then moved: nothing in the package may point back at where it was made.
+  run(${CMAKE_COMMAND} --install ${INSTALL} --prefix ${WORK}/first)
+  file(RENAME ${WORK}/first ${WORK}/prefix)
+  set(prefix -DCMAKE_PREFIX_PATH=${WORK}/prefix)
+  file(GLOB_RECURSE files ${WORK}/prefix/*)
+  foreach(file IN LISTS files)
+    file(READ ${file} text)
+    foreach(place ${SHARDWISE_SOURCE} ${INSTALL})
+      string(FIND "${text}" "${place}" at)
+      if(NOT at EQUAL -1)
+        message(FATAL_ERROR "${file} names ${place}")
+      endif()
+    endforeach()
+  endforeach()
+endif()
+run(${CMAKE_COMMAND} -S ${SOURCE}/${consumer} -B ${WORK}/build -G ${GENERATOR} -DCMAKE_MAKE_PROGRAM=${MAKE}
+  -DCMAKE_CXX_COMPILER=${COMPILER} -DSHARDWISE_SOURCE=${SHARDWISE_SOURCE} -DCOMPONENTS=${COMPONENTS} ${prefix})
+run(${CMAKE_COMMAND} --build ${WORK}/build)
+run(${WORK}/build/consumer)
