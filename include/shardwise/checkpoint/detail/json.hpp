@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <simdjson.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "shardwise/checkpoint/detail/text.hpp"
+#include "shardwise/error.hpp"
+
+namespace shardwise {
+inline namespace v0 {
+namespace detail {
+
+/// A parsed JSON text. It was checked whole: syntax, UTF-8, depth, and that no object has a key twice.
+struct json_document {
+  std::shared_ptr<const simdjson::dom::document> kept;
+  simdjson::dom::element root;
+};
+
+inline void refuse_duplicate_keys(simdjson::dom::element e, std::string_view where) {
+  if (simdjson::dom::array items; e.get(items) == simdjson::SUCCESS) {
+    for (simdjson::dom::element item : items) refuse_duplicate_keys(item, where);
+  }
+  simdjson::dom::object fields;
+  if (e.get(fields) != simdjson::SUCCESS) return;
+  std::vector<std::string_view> keys;
+  for (const auto& field : fields) {
+    keys.push_back(field.key);
+    refuse_duplicate_keys(field.value, where);
+  }
+  std::sort(keys.begin(), keys.end());
+  if (const auto twice = std::adjacent_find(keys.begin(), keys.end()); twice != keys.end()) {
+    raise(checkpoint_error(where, " has the key ", in_quotes(*twice), " twice in one object"));
+  }
+}
+
+/// `where` names the text in errors. Throws `checkpoint_error`.
+inline json_document parse_json(std::string_view text, std::string_view where) {
+  simdjson::dom::parser parser;
+  auto kept = std::make_shared<simdjson::dom::document>();
+  json_document out;
+  const auto failed = parser.parse_into_document(*kept, text.data(), text.size(), true).get(out.root);
+  if (failed != simdjson::SUCCESS) {
+    raise(checkpoint_error(where, " is not valid JSON: ", std::string_view(simdjson::error_message(failed))));
+  }
+  refuse_duplicate_keys(out.root, where);
+  out.kept = std::move(kept);
+  return out;
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace shardwise
