@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+// Step 6, RUN: the communicator concept, and the ranks of one process.
+#pragma once
+// IWYU pragma: begin_exports
+#include "shardwise/comm/any_communicator.hpp"
+#include "shardwise/comm/communicator.hpp"
+#include "shardwise/comm/in_process.hpp"
+#include "shardwise/comm/tally.hpp"
+#include "shardwise/comm/with_all_reduce.hpp"
+// IWYU pragma: end_exports
