@@ -7,4 +7,5 @@
 #include "shardwise/shard/sharding.hpp"
 #include "shardwise/shard/slice.hpp"
 #include "shardwise/shard/step.hpp"
+#include "shardwise/shard/unshard.hpp"
 // IWYU pragma: end_exports
