@@ -78,6 +78,9 @@ View gather_last_dim(const step& s, C& comm, typename C::stream_type stream, con
                           ", and the plan gives it ", pieces_of(features, whole, ranks, comm.rank()).size(), " of ",
                           whole));
   }
+  static_assert(
+      requires(tensor_shape shape) { tensor_traits<View>::empty_like(x, shape); },
+      "shardwise: a gather needs tensor_traits<your tensor>::empty_like(like, shape)");
   tensor_shape shape = local.shape;
   shape[shape.dims() - 1] = whole;
   View out = tensor_traits<View>::empty_like(x, shape);
@@ -99,6 +102,9 @@ View gather_last_dim(const step& s, C& comm, typename C::stream_type stream, con
 
 template <class View, class Stream>
 void add_bias(const step& s, View& x, const View& bias, Stream stream) {
+  static_assert(
+      requires { tensor_traits<View>::add_to_rows(x, bias, stream); },
+      "shardwise: a bias needs tensor_traits<your tensor>::add_to_rows(x, bias, stream)");
   const tensor_view v = tensor_traits<View>::view(x), b = tensor_traits<View>::view(const_cast<View&>(bias));
   if (b.shape.dims() != 1 || b.shape[0] != v.shape.last()) {
     raise(placement_error("'", s.module, "': a bias of ", b.elements(), " elements for rows of ", v.shape.last()));
@@ -106,17 +112,31 @@ void add_bias(const step& s, View& x, const View& bias, Stream stream) {
   tensor_traits<View>::add_to_rows(x, bias, stream);
 }
 
+// What a step may do, so that an engine whose plan is known at compile time writes only the traits that it needs.
+struct step_kinds {
+  bool reduces = true, gathers = true;
+};
 // From local to output. A bias is added once: to each rank's own columns before a gather, to the sum after a reduce.
-template <class C, class View>
-View finish(const step& s, C& comm, typename C::stream_type stream, View x, const View* bias) {
+// `Bias` is `const View*`, or `std::nullptr_t` for none.
+template <step_kinds May, class C, class View, class Bias>
+View finish(const step& s, C& comm, typename C::stream_type stream, View x, [[maybe_unused]] Bias bias) {
   if (s.tp != comm.size()) {
     raise(comm_error("the sharding is for ", s.tp, " ranks, and the communicator has ", comm.size()));
   }
   const bool reduces = s.then() == collective::all_reduce;
-  if (bias != nullptr && !reduces) add_bias(s, x, *bias, stream);
-  if (reduces) all_reduce(s, comm, stream, x, s.local().op);
-  if (s.then() == collective::gather_last_dim) x = gather_last_dim(s, comm, stream, x);
-  if (bias != nullptr && reduces) add_bias(s, x, *bias, stream);
+  const auto biased_where = [&]([[maybe_unused]] bool here) {
+    if constexpr (!std::same_as<Bias, std::nullptr_t>) {
+      if (here) add_bias(s, x, *bias, stream);
+    }
+  };
+  biased_where(!reduces);
+  if constexpr (May.reduces) {
+    if (reduces) all_reduce(s, comm, stream, x, s.local().op);
+  }
+  if constexpr (May.gathers) {
+    if (s.then() == collective::gather_last_dim) x = gather_last_dim(s, comm, stream, x);
+  }
+  biased_where(reduces);
   return x;
 }
 
@@ -139,6 +159,8 @@ struct tag_traits {
     using type = replicated;
   };
   using bias = typename bias_of<Local>::type;
+  static constexpr const style_facts& facts = style_table[static_cast<std::size_t>(Kind)];
+  static constexpr step_kinds may{facts.then == collective::all_reduce, facts.then == collective::gather_last_dim};
 };
 // Deduced from the base: nvcc prints a member alias of the tag unresolved.
 template <style_kind Kind, class In, class Local, class Out, int Groups>
@@ -171,6 +193,9 @@ View chunk_of(const step& s, int rank, const View& x) {
     raise(placement_error("'", s.module, "' would split its input in ", mine.count,
                           " groups, which is no view: cut the module before it by colwise.groups(n), and use rowwise"));
   }
+  static_assert(
+      requires { tensor_traits<View>::columns(x, whole, whole); },
+      "shardwise: a split input needs tensor_traits<your tensor>::columns(x, begin, extent)");
   const interval i = mine.count == 0 ? interval{whole, whole} : mine.at[0];
   return tensor_traits<View>::columns(x, i.begin, i.size());
 }
@@ -196,7 +221,8 @@ placed<View> input(const step& s, const C& comm, const placed<View>& x) {
 template <communicator C, class View>
 placed<View> run(const step& s, C& comm, typename C::stream_type stream, placed<View> x) {
   detail::check_placement(s.module, s.how, s.local(), x.where(), true);
-  return assume_placed(s.output(), detail::finish<C, View>(s, comm, stream, std::move(x).local(), nullptr));
+  return assume_placed(s.output(),
+                       detail::finish<detail::step_kinds{}, C, View>(s, comm, stream, std::move(x).local(), nullptr));
 }
 /// The same with a bias [out], added once: after a reduce (it is whole then), or to the local columns.
 /// Needs `tensor_traits<View>::add_to_rows(x, bias, stream)`.
@@ -207,7 +233,8 @@ placed<View> run(const step& s, C& comm, typename C::stream_type stream, placed<
     detail::raise(placement_error("the bias of '", s.module, "' is ", bias.where().name(), ", and must be ",
                                   detail::bias_placement(s).name(), ": cut it like the output of its weight"));
   }
-  return assume_placed(s.output(), detail::finish<C, View>(s, comm, stream, std::move(x).local(), &bias.local()));
+  return assume_placed(
+      s.output(), detail::finish<detail::step_kinds{}, C, View>(s, comm, stream, std::move(x).local(), &bias.local()));
 }
 
 /// The same with the style known at compile time: a wrong order does not compile. Pieces are equal: where the last ones
@@ -217,15 +244,15 @@ auto run(C& comm, typename C::stream_type stream, placed<View, P> x) {
   using traits = decltype(detail::traits_of(Style));
   (void)wrong_placement<typename traits::local, P>{};
   return assume_placed<typename traits::output>(
-      detail::finish<C, View>(detail::step_of<Style>(comm), comm, stream, std::move(x).local(), nullptr));
+      detail::finish<traits::may, C, View>(detail::step_of<Style>(comm), comm, stream, std::move(x).local(), nullptr));
 }
 template <auto Style, communicator C, class View, class P, class B>
 auto run(C& comm, typename C::stream_type stream, placed<View, P> x, const placed<View, B>& bias) {
   using traits = decltype(detail::traits_of(Style));
   (void)wrong_placement<typename traits::local, P>{};
   (void)wrong_placement<typename traits::bias, B>{};
-  return assume_placed<typename traits::output>(
-      detail::finish<C, View>(detail::step_of<Style>(comm), comm, stream, std::move(x).local(), &bias.local()));
+  return assume_placed<typename traits::output>(detail::finish<traits::may, C, View>(
+      detail::step_of<Style>(comm), comm, stream, std::move(x).local(), &bias.local()));
 }
 
 /// A whole module at once: `product(View) -> View` is the engine's own arithmetic, between the input and the step.
@@ -235,12 +262,13 @@ requires(!detail::is_placed<Product> &&
                                                          const placed<View, P>& x, Product&& product) {
   using traits = decltype(detail::traits_of(Style));
   (void)wrong_placement<typename traits::input, P>{};
-  const step s = detail::step_of<Style>(comm);
-  if (s.splits_input()) {
+  if constexpr (traits::facts.splits_input) {
+    const step s = detail::step_of<Style>(comm);
     return run<Style>(comm, stream,
                       assume_placed<typename traits::local>(product(detail::chunk_of(s, comm.rank(), x.local()))));
+  } else {
+    return run<Style>(comm, stream, assume_placed<typename traits::local>(product(x.local())));
   }
-  return run<Style>(comm, stream, assume_placed<typename traits::local>(product(x.local())));
 }
 
 /// A tensor that must be whole where the engine hands it out: `expect_replicated(logits, "lm_head")`.
