@@ -102,8 +102,8 @@ class folder {
       safetensors_file file = safetensors_file::open(path_ / name);
       for (std::size_t i = begin; i < end; ++i) {
         if (file.find(listed[i].second) == safetensors_file::npos) {
-          detail::raise(
-              checkpoint_error(where, ": the tensor ", detail::in_quotes(listed[i].second), " is not in ", name));
+          detail::raise(checkpoint_error(where, ": the tensor ", detail::in_quotes(listed[i].second), " is not in ",
+                                         detail::in_quotes(name)));
         }
       }
       for (std::size_t i = 0; i < file.size(); ++i) {
@@ -111,7 +111,7 @@ class folder {
         if (!std::binary_search(listed.begin() + static_cast<std::ptrdiff_t>(begin),
                                 listed.begin() + static_cast<std::ptrdiff_t>(end), std::pair(name, tensor))) {
           detail::raise(checkpoint_error(where, " does not say that the tensor ", detail::in_quotes(tensor), " is in ",
-                                         name, ", which has it"));
+                                         detail::in_quotes(name), ", which has it"));
         }
       }
       add(std::move(file));

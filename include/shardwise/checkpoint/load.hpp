@@ -218,8 +218,9 @@ load_report load(const sharding& s, int rank, const Source& source, Weights&& we
 }
 
 /// Does not compile, and says why: a plan is not a sharding.
-template <class Given, class... Rest>
-requires(!std::convertible_to<const Given&, const sharding&>) load_report load(const Given&, int, Rest&&...) {
+template <class Given, class Source, class Weights>
+requires(!std::convertible_to<const Given&, const sharding&>) load_report
+    load(const Given&, int, const Source&, Weights&&, const load_options& = {}) {
   (void)load_needs_a_sharding<Given>{};
   return {};
 }
