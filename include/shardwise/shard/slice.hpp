@@ -65,7 +65,7 @@ enum class cut_fault : std::uint8_t {
   groups,       ///< the extent is no multiple of the number of groups
   units,        ///< a group is no multiple of the number of units
   ranks,        ///< the units (or elements) of a group do not divide over the ranks
-  empty_group,  ///< by torch.chunk, some rank gets nothing of a group, which Hugging Face's loader does not survive
+  empty_group,  ///< by torch.chunk, some rank gets nothing of any group, which Hugging Face's loader does not survive
 };
 
 /// Can `extent` be cut in this way over `ranks`?
@@ -76,9 +76,9 @@ constexpr cut_fault fault_of(const cut& c, std::size_t extent, int ranks) {
     if (groups == 1) return cut_fault::none;
     for (std::size_t g = 0; g < groups; ++g) {
       const interval group = chunk(extent, static_cast<int>(groups), static_cast<int>(g));
-      if (chunk(group.size(), ranks, ranks - 1).size() == 0) return cut_fault::empty_group;
+      if (chunk(group.size(), ranks, ranks - 1).size() != 0) return cut_fault::none;
     }
-    return cut_fault::none;
+    return cut_fault::empty_group;
   }
   if (extent % groups != 0) return cut_fault::groups;
   const std::size_t group = extent / groups;
