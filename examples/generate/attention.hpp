@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention with grouped queries, for llama, qwen2, qwen3, and with a gate for qwen3_5.
+#pragma once
+#include <cmath>
+#include <cstddef>
+#include <optional>
+#include <string>
+
+#include "cache.hpp"
+#include "config.hpp"
+#include "linear.hpp"
+#include "ops.hpp"
+#include "rope.hpp"
+
+namespace generate {
+
+/// Scores, softmax and the sum of values of one head: `queries` [n, dim] against `keys` and `values` [m, dim].
+/// `causal`: query i is token m - n + i, and sees the tokens up to itself.
+inline void attend(const matrix_map& queries, const matrix_map& keys, const matrix_map& values, bool causal,
+                   matrix_map out) {
+  matrix scores = queries * keys.transpose();
+  scores *= 1.0f / std::sqrt(static_cast<float>(queries.cols()));
+  const Eigen::Index before = keys.rows() - queries.rows();
+  for (Eigen::Index i = 0; i < queries.rows(); ++i) {
+    const Eigen::Index seen = causal ? before + i + 1 : keys.rows();
+    softmax(&scores(i, 0), static_cast<std::size_t>(seen));
+    scores.row(i).tail(keys.rows() - seen).setZero();
+  }
+  out.noalias() = scores * values;
+}
+
+/// Throws `placement_error` unless the heads of q, k and v are on the same ranks: whole, or dealt out in order.
+inline sw::placement placement_of_heads(std::string_view module, const value& q, const value& k, const value& v) {
+  if (q.where() != k.where() || q.where() != v.where()) {
+    throw sw::placement_error("'", module, "': q_proj yields ", q.where().name(), ", k_proj ", k.where().name(),
+                              " and v_proj ", v.where().name(), ": give the three the same style");
+  }
+  if (q.where().kind == sw::placement::partial) {
+    throw sw::placement_error(
+        "'", module, "': q_proj, k_proj and v_proj yield partial sums, which no row reduces: ", "give them colwise");
+  }
+  return q.where();
+}
+
+class attention {
+ public:
+  attention(const context& c, const text_config& t, const std::string& path)
+      : step_(c, path),
+        dim_(t.head_dim),
+        gated_(t.gated),
+        q_(c, path + ".q_proj", t.hidden, t.heads * t.head_dim * (t.gated ? 2 : 1), t.qkv_bias),
+        k_(c, path + ".k_proj", t.hidden, t.key_value_heads * t.head_dim, t.qkv_bias),
+        v_(c, path + ".v_proj", t.hidden, t.key_value_heads * t.head_dim, t.qkv_bias),
+        o_(c, path + ".o_proj", t.heads * t.head_dim, t.hidden, t.output_bias) {
+    if (!t.head_norms) return;
+    q_norm_.emplace(c, path + ".q_norm", t.head_dim, t.norm_eps, t.norm_offset);
+    k_norm_.emplace(c, path + ".k_norm", t.head_dim, t.norm_eps, t.norm_offset);
+  }
+
+  /// `x` [batch * tokens, hidden], normed. Collective.
+  value operator()(const value& x, const rotation& turn, const memory& past, layer_memory& mine) const {
+    const value in = step_.input(x);
+    value q = q_(in), k = k_(in);
+    const value v = v_(in);
+    const sw::placement heads = placement_of_heads(step_.path(), q, k, v);
+
+    std::optional<value> gate;
+    if (gated_) {
+      gate = half_of_heads(q, 1);
+      q = half_of_heads(q, 0);
+    }
+    if (q_norm_) {
+      q = (*q_norm_)(q);
+      k = (*k_norm_)(k);
+    }
+    turn_heads(q.local(), turn);
+    turn_heads(k.local(), turn);
+    remember(past, k.local(), mine.keys);
+    remember(past, v.local(), mine.values);
+
+    value y = sw::assume_placed(heads, attend_all(q.local(), past, mine));
+    if (gate) y = each(y, *gate, [](float a, float g) { return a * sigmoid(g); });
+    return step_.whole_output(o_(y));
+  }
+
+ private:
+  // Inside each head a gated q_proj yields the query, then the gate.
+  value half_of_heads(const value& q, std::size_t half) const {
+    return sw::elementwise(
+        [&](const tensor& both) {
+          tensor out({both.rows(), both.columns() / 2});
+          for (std::size_t i = 0; i < out.elements(); i += dim_) {
+            std::copy_n(both.data() + 2 * i + half * dim_, dim_, out.data() + i);
+          }
+          return out;
+        },
+        q);
+  }
+
+  void turn_heads(const tensor& x, const rotation& turn) const {
+    for (std::size_t t = 0; t < x.rows(); ++t) {
+      for (std::size_t at = 0; at < x.columns(); at += dim_) turn.turn(x.row(t) + at, t);
+    }
+  }
+
+  // Appends the new tokens to what is remembered of each batch row.
+  static void remember(const memory& past, const tensor& x, tensor& kept) {
+    if (kept.empty()) kept = tensor({past.batch, past.capacity, x.columns()});
+    const std::size_t tokens = x.rows() / past.batch;
+    for (std::size_t b = 0; b < past.batch; ++b) {
+      std::copy_n(x.row(b * tokens), tokens * x.columns(), kept.row(b * past.capacity + past.length));
+    }
+  }
+
+  // How many heads there are here follows from how large the local tensors are.
+  tensor attend_all(const tensor& q, const memory& past, const layer_memory& mine) const {
+    tensor out(q.shape());
+    const std::size_t width = mine.keys.columns();
+    const std::size_t heads = q.columns() / dim_, key_value_heads = width / dim_;
+    const std::size_t tokens = q.rows() / past.batch, seen = past.length + tokens;
+    for (std::size_t b = 0; b < past.batch && tokens != 0; ++b) {
+      for (std::size_t h = 0; h < heads; ++h) {
+        const std::size_t kv = h / (heads / key_value_heads);
+        attend(map(q.row(b * tokens) + h * dim_, tokens, dim_, q.columns()),
+               map(mine.keys.row(b * past.capacity) + kv * dim_, seen, dim_, width),
+               map(mine.values.row(b * past.capacity) + kv * dim_, seen, dim_, width), true,
+               map(out.row(b * tokens) + h * dim_, tokens, dim_, out.columns()));
+      }
+    }
+    return out;
+  }
+
+  module_step step_;
+  std::size_t dim_;
+  bool gated_;
+  linear q_, k_, v_, o_;
+  std::optional<rms_norm> q_norm_, k_norm_;
+};
+
+}  // namespace generate

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where the engine meets shardwise: every module takes its step from the sharding, and runs it here. Nothing else in
+// the engine knows of ranks.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "faults.hpp"
+#include "shardwise/comm/any_communicator.hpp"
+#include "shardwise/run.hpp"
+#include "tensor.hpp"
+#include "weights.hpp"
+
+namespace generate {
+
+/// An activation [tokens, features], and where its elements are over the ranks.
+using value = sw::placed<tensor>;
+
+/// What the modules of one rank share.
+struct context {
+  const sw::sharding& sharding;
+  sw::any_communicator& comm;
+  weights& parameters;
+};
+
+/// The step of one module: what the plan makes of its input and of its output.
+class module_step {
+ public:
+  module_step(const context& c, std::string_view path)
+      : step_(c.sharding.step(path)), comm_(c.comm, step_), acts_(step_.how.has_module_half()) {}
+
+  std::string_view path() const { return step_.module; }
+
+  /// What the module's own arithmetic takes of `x`. A module without a rule takes it as it comes.
+  value input(const value& x) const { return acts_ ? sw::input(step_, comm_.get(), x) : x; }
+
+  /// What the plan makes of the module's own result. Without a rule it stays as it is, and whoever takes it next looks
+  /// at its placement.
+  value output(value y) const { return acts_ ? sw::run(step_, comm_.get(), {}, std::move(y)) : y; }
+  value output(value y, const value& bias) const {
+    if (acts_) return sw::run(step_, comm_.get(), {}, std::move(y), bias);
+    return sw::elementwise(
+        [](tensor sum, const tensor& b) {
+          sw::tensor_traits<tensor>::add_to_rows(sum, b, sw::host_stream{});
+          return sum;
+        },
+        y, bias);
+  }
+  /// The same for a module whose output must be whole on every rank: that of the residual stream, the logits.
+  value whole_output(value y) const { return sw::expect_replicated(output(std::move(y)), path()); }
+
+ private:
+  sw::step step_;
+  step_communicator comm_;
+  bool acts_;
+};
+
+/// A matrix product [out, in], with a bias or without.
+class linear {
+ public:
+  linear(const context& c, const std::string& path, std::size_t in, std::size_t out, bool bias = false)
+      : step_(c, path), weight_(c.parameters.at(path + ".weight", {out, in})) {
+    if (bias) bias_ = c.parameters.at(path + ".bias", {out});
+  }
+
+  value operator()(const value& x) const {
+    const value in = step_.input(x);
+    value y = sw::assume_placed(sw::product(in.where(), *weight_.parameter), times(in.local(), map(weight_.local)));
+    if (!bias_) return step_.output(std::move(y));
+    return step_.output(std::move(y), sw::assume_placed(bias_->parameter->where(), bias_->local));
+  }
+  std::string_view path() const { return step_.path(); }
+
+ private:
+  module_step step_;
+  weight weight_;
+  std::optional<weight> bias_;
+};
+
+/// Rows of a table [vocabulary, hidden].
+class embedding {
+ public:
+  embedding(const context& c, const std::string& path, std::size_t vocabulary, std::size_t hidden)
+      : step_(c, path),
+        table_(c.parameters.at(path + ".weight", {vocabulary, hidden})),
+        rows_(c.parameters.rows_of(table_)),
+        vocabulary_(vocabulary) {}
+
+  value operator()(std::span<const std::int64_t> ids) const {
+    tensor table = table_.local, out({ids.size(), table.columns()});
+    sw::masked_lookup(ids, rows_, vocabulary_, sw::tensor_traits<tensor>::view(table),
+                      sw::tensor_traits<tensor>::view(out));
+    return step_.whole_output(sw::assume_placed(sw::lookup(*table_.parameter), std::move(out)));
+  }
+
+ private:
+  module_step step_;
+  weight table_;
+  sw::interval rows_;
+  std::size_t vocabulary_;
+};
+
+}  // namespace generate

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model with a head, with eyes or without.
+#pragma once
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "prompt.hpp"
+#include "text_model.hpp"
+#include "vision.hpp"
+
+namespace generate {
+
+class model {
+ public:
+  /// Takes every parameter by name and by the shape that the config gives it; reads none. Throws `checkpoint_error` for
+  /// one that is missing, of another shape, or left over, and `placement_error` for one that the engine needs whole.
+  model(const context& c, const model_config& config) : hidden_(config.text.hidden), text_(c, config.text) {
+    image_token_ = config.image_token;
+    if (config.vision) {
+      pixel_columns_ = config.vision->channels * config.vision->frames * config.vision->patch * config.vision->patch;
+      vision_.emplace(c, *config.vision, "model.visual");
+    }
+    c.parameters.refuse_unused();
+  }
+
+  /// The whole forward pass on no tokens at all, before a weight is read: every step of every module is run, so that a
+  /// plan that leaves something half cut is refused here. Collective.
+  void rehearse() const {
+    if (vision_) (*vision_)(tensor({0, pixel_columns_}), {});
+    memory none;
+    text_.logits(text_.embed({}), {}, none);
+  }
+
+  /// Logits [batch * tokens, vocabulary] of a prompt; `past` is empty, and remembers it. Collective.
+  tensor prefill(const prompt& p, memory& past) const {
+    value x = text_.embed(p.ids);
+    if (!p.images.empty()) x = with_images(std::move(x), p);
+    return text_.logits(std::move(x), p.at, past);
+  }
+
+  /// Logits [batch, vocabulary] after one more token for each row of the batch. Collective.
+  tensor decode(std::span<const std::int64_t> ids, const prompt& p, memory& past) const {
+    positions at;
+    for (std::size_t b = 0; b < past.batch; ++b) {
+      const std::int64_t place = static_cast<std::int64_t>(past.length) + p.deltas[b];
+      at.push(place, place, place);
+    }
+    return text_.logits(text_.embed(ids), at, past);
+  }
+
+ private:
+  // The rows of the vision tower take the places of the image tokens, in order.
+  value with_images(value x, const prompt& p) const {
+    const tensor seen = (*vision_)(p.pixels, p.images);
+    std::size_t next = 0;
+    for (std::size_t t = 0; t < p.ids.size(); ++t) {
+      if (p.ids[t] == image_token_) std::copy_n(seen.row(next++), hidden_, x.local().row(t));
+    }
+    return x;
+  }
+
+  std::size_t hidden_, pixel_columns_ = 0;
+  std::int64_t image_token_ = -1;
+  text_model text_;
+  std::optional<vision_model> vision_;
+};
+
+}  // namespace generate

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// A mixture of experts with one that is always asked.
+#pragma once
+#include <algorithm>
+#include <cstddef>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "config.hpp"
+#include "linear.hpp"
+#include "mlp.hpp"
+
+namespace generate {
+
+/// Which tokens an expert is asked for, and how much its answer counts.
+struct routes {
+  struct route {
+    std::size_t token;
+    float share;
+  };
+  std::vector<std::vector<route>> of;  ///< by expert
+};
+
+/// The experts' weights: gate_up_proj [experts, 2 * width, hidden], gate above up, and down_proj [experts, hidden,
+/// width].
+class expert_weights {
+ public:
+  expert_weights(const context& c, const std::string& path, std::size_t hidden, const experts_config& e)
+      : step_(c, path),
+        gate_up_(c.parameters.at(path + ".gate_up_proj", {e.count, 2 * e.width, hidden})),
+        down_(c.parameters.at(path + ".down_proj", {e.count, hidden, e.width})) {}
+
+  /// The experts' answers, weighed and added up. Where each expert is cut, a rank has a part of every answer.
+  value operator()(const value& x, const routes& routes) const {
+    const value in = step_.input(x);
+    const sw::placement inner = sw::product(in.where(), *gate_up_.parameter);
+    const sw::placement outer = sw::product(inner, *down_.parameter);
+    tensor y({in.local().rows(), down_.local.shape()[1]});
+    for (std::size_t e = 0; e < routes.of.size(); ++e) {
+      const auto& asked = routes.of[e];
+      if (asked.empty()) continue;
+      tensor mine({asked.size(), in.local().columns()});
+      for (std::size_t i = 0; i < asked.size(); ++i) {
+        map(mine).row(index_of(i)) = map(in.local()).row(index_of(asked[i].token));
+      }
+      const tensor answer = ask(e, mine);
+      for (std::size_t i = 0; i < asked.size(); ++i) {
+        map(y).row(index_of(asked[i].token)) += asked[i].share * map(answer).row(index_of(i));
+      }
+    }
+    return step_.output(sw::assume_placed(outer, y));
+  }
+  std::string_view path() const { return step_.path(); }
+
+ private:
+  tensor ask(std::size_t expert, const tensor& x) const {
+    const tensor both = times(x, matrix_of(gate_up_.local, expert));
+    const std::size_t width = both.columns() / 2;
+    tensor inner({both.rows(), width});
+    for (std::size_t t = 0; t < inner.rows(); ++t) {
+      for (std::size_t i = 0; i < width; ++i) inner.row(t)[i] = silu(both.row(t)[i]) * both.row(t)[width + i];
+    }
+    return times(inner, matrix_of(down_.local, expert));
+  }
+  static matrix_map matrix_of(const tensor& stacked, std::size_t i) {
+    const std::size_t rows = stacked.shape()[1], columns = stacked.shape()[2];
+    return map(stacked.data() + i * rows * columns, rows, columns, columns);
+  }
+
+  module_step step_;
+  weight gate_up_, down_;
+};
+
+class moe {
+ public:
+  moe(const context& c, const std::string& path, std::size_t hidden, const experts_config& e)
+      : step_(c, path),
+        per_token_(e.per_token),
+        router_(c, path + ".gate", hidden, e.count),
+        experts_(c, path + ".experts", hidden, e),
+        shared_(c, path + ".shared_expert", hidden, e.shared_width, false),
+        shared_gate_(c, path + ".shared_expert_gate", hidden, 1) {}
+
+  /// `x` [tokens, hidden], normed. Collective.
+  value operator()(const value& x) const {
+    const value in = step_.input(x);
+    const tensor scores = sw::expect_replicated(router_(in), router_.path()).local();
+    const tensor gate = sw::expect_replicated(shared_gate_(in), shared_gate_.path()).local();
+    const value routed = experts_(in, route(scores));
+    const value shared = scaled(shared_(in), gate);
+    if (routed.where() != shared.where()) {
+      // Two partial sums may be added and reduced together by a row for the whole block; one alone may not.
+      sw::expect_replicated(routed, experts_.path());
+      sw::expect_replicated(shared, shared_.path());
+    }
+    return step_.whole_output(sum(routed, shared));
+  }
+
+ private:
+  // The best experts of each token, their scores normed to 1.
+  routes route(const tensor& scores) const {
+    routes r;
+    r.of.resize(scores.columns());
+    std::vector<std::size_t> order(scores.columns());
+    for (std::size_t t = 0; t < scores.rows(); ++t) {
+      float* p = scores.row(t);
+      softmax(p, scores.columns());
+      std::iota(order.begin(), order.end(), std::size_t{0});
+      std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(per_token_), order.end(),
+                        [&](std::size_t a, std::size_t b) { return p[a] != p[b] ? p[a] > p[b] : a < b; });
+      float total = 0;
+      for (std::size_t i = 0; i < per_token_; ++i) total += p[order[i]];
+      for (std::size_t i = 0; i < per_token_; ++i) r.of[order[i]].push_back({t, p[order[i]] / total});
+    }
+    return r;
+  }
+
+  // Each row times the sigmoid of its gate, which is whole: a partial sum stays one.
+  static value scaled(const value& x, const tensor& gate) {
+    for (std::size_t t = 0; t < x.local().rows(); ++t) {
+      map(x.local()).row(index_of(t)) *= sigmoid(gate.row(t)[0]);
+    }
+    return x;
+  }
+
+  module_step step_;
+  std::size_t per_token_;
+  linear router_;
+  expert_weights experts_;
+  mlp shared_;
+  linear shared_gate_;
+};
+
+}  // namespace generate

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// The command line.
+#pragma once
+#include <CLI/CLI.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace generate {
+
+/// A tensor in a .safetensors file, written FILE or FILE:NAME.
+struct tensor_in_file {
+  std::filesystem::path file;
+  std::string name;
+};
+
+struct options {
+  std::filesystem::path model;
+  std::vector<int> tp{1};
+  std::filesystem::path inputs;
+  std::vector<std::int64_t> tokens;
+  std::optional<tensor_in_file> pixels, expected;
+  double tolerance = 2e-4;
+  std::size_t new_tokens = 0;
+  std::string plan = "auto";
+  std::filesystem::path logits, shards;
+  bool stats = false;
+};
+
+namespace detail {
+// A colon belongs to the name only if there is no file of the whole text.
+inline std::optional<tensor_in_file> parse_tensor_in_file(const std::string& text, std::string_view default_name) {
+  if (text.empty()) return std::nullopt;
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string::npos || std::filesystem::exists(text))
+    return tensor_in_file{text, std::string(default_name)};
+  return tensor_in_file{text.substr(0, colon), text.substr(colon + 1)};
+}
+}  // namespace detail
+
+/// Parses the command line. Throws `CLI::ParseError`, of which `--help` is one.
+inline options parse_options(CLI::App& app, int argc, char** argv) {
+  options o;
+  std::string pixels, expected;
+  app.description(
+      "Cuts a checkpoint by its tensor-parallel plan, runs it on N ranks (threads of this process), and shows what "
+      "comes out.\n"
+      "Every cut, every collective and every check of the plan is shardwise's; the engine has only local arithmetic.");
+  app.footer(
+      "Plans: hf is Hugging Face's, as it is; auto is the same with everything it leaves whole said; a FILE is "
+      "{\"pattern\": \"style\", ...},\n"
+      "for example {\"model.layers.*.mlp.up_proj\": \"colwise\", \"model.visual.**\": \"replicate(no plan yet)\"}.\n"
+      "Whatever a plan says, the answer is right or the plan is refused, before a weight is read.\n\n"
+      "Examples:\n"
+      "  generate MODEL_DIR --tp 2 --tokens 1,2,3 --new-tokens 16 --stats\n"
+      "  generate MODEL_DIR --tp 1,2,4 --inputs inputs.json --expect expected.safetensors");
+  app.add_option("model", o.model, "Folder with config.json and .safetensors")->required()->type_name("MODEL_DIR");
+  app.add_option("--tp", o.tp, "Number of ranks; several, one run for each: 1,2,4")
+      ->delimiter(',')
+      ->type_name("N")
+      ->capture_default_str();
+  auto* inputs = app.add_option("--inputs", o.inputs,
+                                "JSON with input_ids [batch][tokens], and for images image_grid_thw; position_ids and "
+                                "rope_deltas, if there, are compared with ours")
+                     ->type_name("FILE");
+  app.add_option("--tokens", o.tokens, "The prompt as token ids: 1,2,3")
+      ->delimiter(',')
+      ->type_name("IDS")
+      ->excludes(inputs);
+  app.add_option("--pixel-values", pixels, "Rows of pixels of all images; NAME is pixel_values if not given")
+      ->type_name("FILE[:NAME]");
+  app.add_option("--new-tokens", o.new_tokens, "Continue greedily by K tokens, and print them")->type_name("K");
+  app.add_option("--plan", o.plan, "auto, hf, or a JSON file")->type_name("auto|hf|FILE")->capture_default_str();
+  app.add_option("--logits", o.logits, "Write the prompt's logits [batch, tokens, vocabulary]")->type_name("FILE");
+  app.add_option("--shards", o.shards, "Write shape and sha256 of each rank's local tensors")->type_name("FILE");
+  app.add_option("--expect", expected, "Compare the prompt's logits with these; NAME is logits if not given")
+      ->type_name("FILE[:NAME]");
+  app.add_option("--tolerance", o.tolerance, "How far the logits may be from the expected ones")
+      ->type_name("X")
+      ->capture_default_str();
+  app.add_flag("--stats", o.stats, "Print coverage of the plan, bytes per rank, collectives per prefill and per token");
+  app.parse(argc, argv);
+  o.pixels = detail::parse_tensor_in_file(pixels, "pixel_values");
+  o.expected = detail::parse_tensor_in_file(expected, "logits");
+  for (int tp : o.tp) {
+    if (tp < 1 || tp > 256)
+      throw CLI::ValidationError("--tp", std::to_string(tp) + " is not a number of ranks from 1 to 256");
+  }
+  if (o.tp.size() > 1 && !(o.logits.empty() && o.shards.empty())) {
+    throw CLI::ValidationError("--tp", "one size at a time with --logits or --shards: each writes one file");
+  }
+  return o;
+}
+
+}  // namespace generate

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which plan the model is cut by, and what this engine says of its own parameters beside it.
+#pragma once
+#include <cstddef>
+#include <iostream>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "shardwise/audit.hpp"
+#include "shardwise/checkpoint/config.hpp"
+#include "shardwise/models.hpp"
+#include "shardwise/plan/import.hpp"
+#include "shardwise/shard.hpp"
+#include "simdjson.h"
+
+namespace generate {
+namespace sw = shardwise;
+
+/// What the dims of the engine's weights are made of: whole heads stay whole, and packed weights are cut in their
+/// groups, whatever the plan.
+inline constexpr auto engine_layout = sw::layout({
+    {"**.self_attn.q_proj", sw::out_features.units("num_attention_heads")},
+    {"**.self_attn.{k,v}_proj", sw::out_features.units("num_key_value_heads")},
+    {"**.self_attn.o_proj", sw::in_features.units("num_attention_heads")},
+    {"**.mlp.experts.gate_up_proj", sw::out_features.groups(2)},
+    {"**.visual.blocks.*.attn.qkv", sw::out_features.groups(3).units("num_heads")},
+    {"**.visual.blocks.*.attn.proj", sw::in_features.units("num_heads")},
+});
+
+/// A plan by name, or out of a file that is kept with it.
+struct chosen_plan {
+  enum kind_t { automatic, hugging_face, from_file } kind = automatic;
+  std::string name;
+  std::optional<sw::imported_plan> file;
+  sw::plan_view rules;
+};
+
+namespace detail {
+inline sw::imported_plan read_plan(const std::string& path) {
+  simdjson::dom::parser parser;
+  simdjson::padded_string text;
+  simdjson::dom::element root;
+  simdjson::dom::object rows;
+  auto e = simdjson::padded_string::load(path).get(text);
+  if (e != simdjson::SUCCESS) {
+    throw sw::plan_error("the plan '", path, "' cannot be read: ", simdjson::error_message(e),
+                         "; a plan is auto, hf or a JSON file");
+  }
+  e = parser.parse(text).get(root);
+  if (e != simdjson::SUCCESS) throw sw::plan_error(path, " is no JSON: ", simdjson::error_message(e));
+  if (root.get(rows) != simdjson::SUCCESS) {
+    throw sw::plan_error(path, " is no plan: it must be an object {\"pattern\": \"style\", ...}");
+  }
+  sw::imported_plan plan;
+  for (const auto& row : rows) {
+    std::string_view style;
+    if (row.value.get(style) != simdjson::SUCCESS) {
+      throw sw::plan_error(path, ": the style of '", row.key, "' is no text");
+    }
+    try {
+      plan.add(row.key, style);
+    } catch (const sw::plan_error& why) {
+      throw sw::plan_error(path, ": ", why.text());
+    }
+  }
+  return plan;
+}
+}  // namespace detail
+
+inline chosen_plan choose_plan(const std::string& name, const sw::checkpoint::config& config) {
+  const auto architectures = config.architectures();
+  const std::string_view architecture = architectures.empty() ? std::string_view() : architectures.front();
+  chosen_plan p;
+  p.name = name;
+  if (name == "auto") {
+    p.rules = sw::models::auto_plan(architecture, config.model_type());
+  } else if (name == "hf") {
+    p.kind = chosen_plan::hugging_face;
+    p.rules = sw::models::hf_plan(architecture, config.model_type());
+  } else {
+    p.kind = chosen_plan::from_file;
+    p.file = detail::read_plan(name);
+    p.rules = *p.file;
+  }
+  return p;
+}
+
+/// Which parameters of the checkpoint the engine holds: all, but for what it makes no use of.
+inline std::string_view parts_of(std::string_view model_type) {
+  return model_type.starts_with("qwen3_5_moe") ? "model.** lm_head.**" : "";  // without the draft head, mtp.**
+}
+
+/// Applies the plan. Hugging Face's plans leave things whole without a word: what is large and whole in that way is
+/// named on stderr, and refused where the plan is the user's own.
+inline sw::sharding shard_for(const chosen_plan& plan, const sw::tree& tree, std::string_view model_type, int tp) {
+  sw::sharding sharding =
+      sw::shard(plan.rules, tree,
+                {.tp = tp,
+                 .only = parts_of(model_type),
+                 .layout = engine_layout,
+                 .holes = plan.kind == chosen_plan::automatic ? sw::uncovered::refused : sw::uncovered::whole});
+  const auto whole = sw::audit::unruled(sharding);
+  if (whole.empty() || plan.kind == chosen_plan::automatic) return sharding;
+  sw::shard_error e("no row of the plan covers ");
+  for (std::size_t i = 0; i < whole.size() && i < 4; ++i) {
+    e.append(std::string_view(i == 0 ? "'" : ", '"));
+    e.append(whole[i].name);
+    e.append(std::string_view("' ("));
+    e.append(static_cast<int>(whole[i].share * 100));
+    e.append(std::string_view(" % of the model's bytes)"));
+  }
+  if (whole.size() > 4) {
+    e.append(std::string_view(" and "));
+    e.append(whole.size() - 4);
+    e.append(std::string_view(" more"));
+  }
+  e.append(std::string_view(", so that every rank would hold all of it; cut it, or say \"replicate(why)\""));
+  if (plan.kind == chosen_plan::from_file) throw e;
+  std::cerr << "warning: " << e.text() << '\n';
+  return sharding;
+}
+
+}  // namespace generate

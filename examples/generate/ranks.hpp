@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// One run of a model on N ranks: threads of this process, each with its own part of the weights.
+#pragma once
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "model.hpp"
+#include "shards.hpp"
+#include "shardwise/comm/any_communicator.hpp"
+#include "shardwise/comm/in_process.hpp"
+#include "shardwise/comm/tally.hpp"
+
+namespace generate {
+
+/// What came out of one rank.
+struct rank_result {
+  tensor logits;                                  ///< of the prompt [batch, tokens, vocabulary]; of rank 0 only
+  std::vector<std::vector<std::int64_t>> tokens;  ///< the new ones, by row of the batch
+  std::size_t weight_bytes = 0, cache_bytes = 0, state_bytes = 0;
+  sw::tally prefill, decode;    ///< collectives of the prompt; of all decoded tokens
+  std::size_t decoded = 0;      ///< decode steps
+  std::vector<shard_sum> sums;  ///< if asked for
+};
+
+struct run_options {
+  std::size_t new_tokens = 0;
+  bool sums = false;
+};
+
+/// The token with the largest logit in a row; the first of equal ones.
+inline std::int64_t best_of(const tensor& logits, std::size_t row) {
+  const float* p = logits.row(row);
+  return std::max_element(p, p + logits.columns()) - p;
+}
+
+/// Runs on the thread of each rank. `source` holds the weights under the model's names.
+template <class Source>
+rank_result run_rank(sw::in_process_communicator& ranks, const sw::sharding& sharding, const Source& source,
+                     const model_config& config, const prompt& p, const run_options& options) {
+  sw::tally counts;
+  sw::counted counted(ranks, counts);
+  sw::any_communicator comm(counted);
+  weights parameters(sharding, comm.rank());
+  const model m({sharding, comm, parameters}, config);
+  m.rehearse();
+  comm.barrier({});  // no rank reads a weight before all ranks have taken the plan
+  parameters.load(source);
+
+  rank_result r;
+  memory past;
+  past.batch = p.batch;
+  past.capacity = p.tokens + options.new_tokens;
+  counts = {};
+  const tensor logits = m.prefill(p, past);
+  r.prefill = counts;
+
+  counts = {};
+  r.tokens.resize(p.batch);
+  std::vector<std::int64_t> next(p.batch);
+  for (std::size_t b = 0; b < p.batch; ++b) next[b] = best_of(logits, (b + 1) * p.tokens - 1);
+  for (std::size_t i = 0; i < options.new_tokens; ++i) {
+    for (std::size_t b = 0; b < p.batch; ++b) r.tokens[b].push_back(next[b]);
+    if (i + 1 == options.new_tokens) break;
+    const tensor one = m.decode(next, p, past);
+    ++r.decoded;
+    for (std::size_t b = 0; b < p.batch; ++b) next[b] = best_of(one, b);
+  }
+  r.decode = counts;
+
+  r.weight_bytes = parameters.bytes();
+  r.cache_bytes = past.cache_bytes();
+  r.state_bytes = past.state_bytes();
+  if (options.sums) r.sums = sums_of(sharding, parameters);
+  if (comm.rank() == 0) r.logits = logits;
+  return r;
+}
+
+template <class Source>
+std::vector<rank_result> run_ranks(const sw::sharding& sharding, const Source& source, const model_config& config,
+                                   const prompt& p, const run_options& options) {
+  return sw::in_process(
+      sharding.tp(),
+      [&](sw::in_process_communicator& ranks) { return run_rank(ranks, sharding, source, config, p, options); },
+      {.deadline = std::chrono::minutes(10)});
+}
+
+}  // namespace generate
