@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Step 6, RUN: the communicator concept, and the ranks of one process.
+// Step 6, RUN: what shardwise asks of a group of ranks, and the ranks that need no GPU.
 #pragma once
 // IWYU pragma: begin_exports
 #include "shardwise/comm/any_communicator.hpp"
