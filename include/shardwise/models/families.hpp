@@ -56,13 +56,31 @@ inline const family& family_of(std::string_view architecture, std::string_view m
   detail::raise(e);
 }
 
+/// The family of a config: whatever has `architectures()`, a range of names, and `model_type()`.
+template <class Config>
+const family& family_of(const Config& config) {
+  std::string_view architecture;
+  for (const auto& name : config.architectures()) {
+    if (architecture.empty()) architecture = name;
+  }
+  return family_of(architecture, config.model_type());
+}
+
 /// Hugging Face's merged plan, as it is: what it leaves whole, it leaves whole silently.
 inline plan_view hf_plan(std::string_view architecture, std::string_view model_type) {
   return family_of(architecture, model_type).hf;
 }
+template <class Config>
+plan_view hf_plan(const Config& config) {
+  return family_of(config).hf;
+}
 /// The best plan that there is for this model; every parameter is spoken of.
 inline plan_view auto_plan(std::string_view architecture, std::string_view model_type) {
   return family_of(architecture, model_type).complete;
+}
+template <class Config>
+plan_view auto_plan(const Config& config) {
+  return family_of(config).complete;
 }
 
 }  // namespace models
