@@ -120,7 +120,7 @@ struct sharder {
     bool any = false;
     for (const constraint& c : constraints) any |= fault_of(c.how, c.extent, options.tp) != cut_fault::none;
     if (!any) return;
-    shard_error e("the plan does not fit ", options.tp, " ranks: ");
+    shard_error e("the plan does not fit ", options.tp, options.tp == 1 ? " rank: " : " ranks: ");
     std::size_t named = 0;
     for (const constraint& c : constraints) {
       const cut_fault fault = fault_of(c.how, c.extent, options.tp);
@@ -231,8 +231,11 @@ struct sharder {
   }
 
   void constrain(std::string_view name, std::string_view unit, const cut& c, std::size_t extent) {
-    for (const constraint& known : constraints) {
-      if (known.how == c && known.extent == extent && known.unit == unit) return;
+    for (const constraint& known : constraints) {  // on which dim says nothing of whether it divides
+      if (known.how.groups == c.groups && known.how.divided == c.divided && known.how.units == c.units &&
+          known.extent == extent && known.unit == unit) {
+        return;
+      }
     }
     constraints.push({name, unit, c, extent});
   }
