@@ -414,15 +414,18 @@ TEST_CASE("the step of a module is that of the rule which owns it", "[shard]") {
   CHECK_THROWS_AS(s.step("up.weight"), sw::plan_error);
 }
 
-TEST_CASE("the rows of a vocabulary that a rank does not have are none", "[shard]") {
+TEST_CASE("the rows of a vocabulary are a rank's own where the table is cut by rows, and all elsewhere", "[shard]") {
   sw::tree t;
   t.add("embed.weight", sw::dtype::f32, {8, 4});
-  sw::imported_plan plan;
-  plan.add("embed", "embedding_rowwise");
-  const sw::step step = sw::shard(plan, t, {.tp = 5}).step("embed");
-  CHECK(step.rows(3) == sw::interval{6, 8});
-  CHECK(step.rows(4) == sw::interval{8, 8});
-  sw::imported_plan whole;
-  whole.add("embed", "embedding_colwise");
-  CHECK(sw::shard(whole, t, {.tp = 2}).step("embed").rows(1).begin == 0);
+  const auto rows = [&](const char* style, int tp, int rank) {
+    sw::imported_plan plan;
+    plan.add("embed", style);
+    return sw::shard(plan, t, {.tp = tp}).step("embed").rows(rank);
+  };
+  CHECK(rows("embedding_rowwise", 5, 3) == sw::interval{6, 8});
+  CHECK(rows("embedding_rowwise", 5, 4) == sw::interval{8, 8});
+  for (const char* style : {"embedding_colwise", "replicate"}) {
+    CHECK(rows(style, 2, 1).begin == 0);
+    CHECK(rows(style, 2, 1).end >= 8);
+  }
 }

@@ -30,9 +30,10 @@ struct step {
 
   /// Rank `rank`'s pieces of the dim: its columns of a gather, its chunk of a split input, its rows of a vocabulary.
   constexpr intervals pieces(int rank) const { return pieces_of(features, extent, tp, rank); }
-  /// The rows of a vocabulary-parallel embedding that `rank` holds; the whole vocabulary where it is not cut by rows.
+  /// The rows of a vocabulary that `rank` holds: its own of a vocabulary-parallel embedding, and all that there may be,
+  /// [0, the largest number), where the table is not cut by rows.
   constexpr interval rows(int rank) const {
-    if (how.kind != style_kind::embedding_rowwise) return {0, extent};
+    if (how.kind != style_kind::embedding_rowwise) return {0, ~std::size_t{}};
     const intervals i = pieces(rank);
     return i.count == 0 ? interval{extent, extent} : i.at[0];
   }
