@@ -100,9 +100,10 @@ class gated_delta {
 
   void norm(float* head, const float* gate) const {
     const std::size_t n = heads_.value_dim;
-    float squares = 0;
-    for (std::size_t i = 0; i < n; ++i) squares += head[i] * head[i];
-    const float inverse = 1.0f / std::sqrt(squares / static_cast<float>(n) + eps_);
+    double squares = 0;
+    for (std::size_t i = 0; i < n; ++i) squares += static_cast<double>(head[i]) * static_cast<double>(head[i]);
+    const auto inverse =
+        static_cast<float>(1 / std::sqrt(squares / static_cast<double>(n) + static_cast<double>(eps_)));
     for (std::size_t i = 0; i < n; ++i) head[i] *= inverse * scale_.data()[i] * silu(gate[i]);
   }
 

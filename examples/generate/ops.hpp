@@ -77,9 +77,10 @@ class rms_norm {
 
  private:
   void norm(const float* in, float* out, std::size_t width) const {
-    float squares = 0;
-    for (std::size_t i = 0; i < width; ++i) squares += in[i] * in[i];
-    const float inverse = 1.0f / std::sqrt(squares / static_cast<float>(width) + eps_);
+    double squares = 0;
+    for (std::size_t i = 0; i < width; ++i) squares += static_cast<double>(in[i]) * static_cast<double>(in[i]);
+    const auto inverse =
+        static_cast<float>(1 / std::sqrt(squares / static_cast<double>(width) + static_cast<double>(eps_)));
     for (std::size_t i = 0; i < width; ++i) out[i] = in[i] * inverse * (scale_.data()[i] + offset_);
   }
 
