@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// A wrong order has no spelling: what is placed otherwise than a step needs does not compile.
+//! error[ACTIVATION_OF_A_PARTIAL_SUM]: shardwise: partial_must_be_reduced_first<partial<...>>: a nonlinearity of a
+//! partial error[ACTIVATION_OF_A_PARTIAL_SUM]: partial_must_be_reduced_first<shardwise::(v0::)?partial<
+//! error[GATE_OF_ANOTHER_PLACEMENT]: wrong_placement<shardwise::(v0::)?sharded<-1>, shardwise::(v0::)?replicated>
+//! error[BIAS_ON_A_PARTIAL_SUM]: shardwise: sum_of_different_placements<A, B>: reduce the partial one first, then add
+//! error[BIAS_ON_A_PARTIAL_SUM]: sum_of_different_placements<shardwise::(v0::)?partial<.*>,
+//! shardwise::(v0::)?replicated> error[PARTIAL_BIAS]: shardwise: wrong_placement<Expected, Actual>: the operator needs
+//! its input placed as Expected error[PARTIAL_BIAS]: wrong_placement<shardwise::(v0::)?replicated,
+//! shardwise::(v0::)?partial< error[WHOLE_BIAS_OF_CUT_COLUMNS]: wrong_placement<shardwise::(v0::)?sharded<-1>,
+//! shardwise::(v0::)?replicated> error[ROWWISE_OF_A_WHOLE_INPUT]: shardwise: wrong_placement<Expected, Actual>: the
+//! operator needs its input placed as Expected error[ROWWISE_OF_A_WHOLE_INPUT]:
+//! wrong_placement<shardwise::(v0::)?sharded<-1>, shardwise::(v0::)?replicated> error[COLWISE_OF_A_CUT_INPUT]:
+//! wrong_placement<shardwise::(v0::)?replicated, shardwise::(v0::)?sharded<-1> error[REDUCED_TWICE]: shardwise:
+//! wrong_placement<Expected, Actual>: the operator needs its input placed as Expected error[REDUCED_TWICE]:
+//! wrong_placement<shardwise::(v0::)?partial<.*>, shardwise::(v0::)?replicated> error[GATHERED_TWICE]:
+//! wrong_placement<shardwise::(v0::)?sharded<-1>, shardwise::(v0::)?replicated> error[NEVER_REDUCED]:
+//! wrong_placement<shardwise::(v0::)?sharded<-1>, shardwise::(v0::)?partial< error[CONSTRUCTOR] gcc: is private within
+//! this context error[CONSTRUCTOR] clang: calling a private constructor of class 'shardwise::placed<
+//! error[RUN_TIME_CONSTRUCTOR] gcc: is private within this context
+//! error[RUN_TIME_CONSTRUCTOR] clang: calling a private constructor of class 'shardwise::placed<
+//! error[NO_ALL_REDUCE]: shardwise: this communicator has no all_reduce, and the step needs one
+#include "shardwise/run.hpp"
+
+#include "shardwise/plan/style.hpp"
+
+namespace sw = shardwise;
+
+struct ranks {
+  using stream_type = sw::host_stream;
+  int rank() const;
+  int size() const;
+  void barrier(sw::host_stream);
+#if !defined(NO_ALL_REDUCE)
+  void all_reduce(const void*, void*, std::size_t, sw::dtype, sw::reduction, sw::host_stream);
+#endif
+  void gather_last_dim(const void*, std::size_t, void*, std::size_t, std::size_t, std::span<const std::size_t>,
+                       sw::dtype, sw::host_stream);
+};
+struct tensor {
+  friend tensor operator+(tensor, tensor);
+};
+template <>
+struct sw::tensor_traits<tensor> {
+  static tensor_view view(tensor&);
+  static tensor empty_like(const tensor&, const tensor_shape&);
+  static tensor columns(const tensor&, std::size_t, std::size_t);
+  static void add_to_rows(tensor&, const tensor&, host_stream);
+};
+
+tensor times_weight(const tensor&);
+tensor silu(tensor);
+tensor multiply(tensor, tensor);
+
+void forward(ranks& comm, tensor t) {
+  const sw::host_stream stream;
+  const auto x = sw::assume_placed<sw::replicated>(t);
+  const auto cut = sw::run<sw::colwise>(comm, stream, x, times_weight);
+  const auto whole = sw::run<sw::rowwise>(comm, stream, cut, times_weight);
+  const auto sum = sw::assume_placed<sw::partial<>>(t);
+  const auto bias = sw::assume_placed<sw::replicated>(t);
+  const auto cut_bias = sw::assume_placed<sw::sharded<-1>>(t);
+  (void)(sum + sum);
+  (void)sw::elementwise(multiply, sw::elementwise(silu, cut), cut);
+  (void)sw::run<sw::rowwise>(comm, stream, sum, bias);
+  (void)sw::run<sw::colwise_gather_output>(comm, stream, cut, cut_bias);
+  (void)sw::run<sw::rowwise_split_input>(comm, stream, whole, times_weight);
+#if defined(ACTIVATION_OF_A_PARTIAL_SUM)
+  (void)sw::elementwise(silu, sum);
+#elif defined(GATE_OF_ANOTHER_PLACEMENT)
+  (void)sw::elementwise(multiply, cut, x);
+#elif defined(BIAS_ON_A_PARTIAL_SUM)
+  (void)(sum + bias);
+#elif defined(PARTIAL_BIAS)
+  (void)sw::run<sw::rowwise>(comm, stream, sum, sum);
+#elif defined(WHOLE_BIAS_OF_CUT_COLUMNS)
+  (void)sw::run<sw::colwise_gather_output>(comm, stream, cut, bias);
+#elif defined(ROWWISE_OF_A_WHOLE_INPUT)
+  (void)sw::run<sw::rowwise>(comm, stream, x, times_weight);
+#elif defined(COLWISE_OF_A_CUT_INPUT)
+  (void)sw::run<sw::colwise>(comm, stream, cut, times_weight);
+#elif defined(REDUCED_TWICE)
+  (void)sw::run<sw::all_reduce>(comm, stream, whole);
+#elif defined(GATHERED_TWICE)
+  (void)sw::run<sw::colwise_gather_output>(comm, stream, sw::run<sw::colwise_gather_output>(comm, stream, cut));
+#elif defined(NEVER_REDUCED)
+  (void)sw::run<sw::rowwise>(comm, stream, sw::assume_placed<sw::partial<>>(t), times_weight);
+#elif defined(CONSTRUCTOR)
+  (void)sw::placed<tensor, sw::replicated>(t);
+#elif defined(RUN_TIME_CONSTRUCTOR)
+  (void)sw::placed<tensor>(sw::replicated{}, t);
+#endif
+}
