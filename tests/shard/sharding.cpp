@@ -361,6 +361,23 @@ TEST_CASE("groups that differ from the engine's are refused, with the style to u
         "ones: use colwise or rowwise");
 }
 
+TEST_CASE("a rule of a parameter alone has no step that gathers, so the engine's groups and units hold", "[shard]") {
+  constexpr auto engine =
+      sw::layout({{"**.gate_up", sw::out_features.groups(2)}, {"up", sw::out_features.units("odd")}});
+  sw::tree experts;
+  experts.add("mlp.experts.gate_up", sw::dtype::f32, {3, 8, 4});
+  for (const sw::style how : {sw::style(sw::colwise_gather_output), sw::style(sw::embedding_colwise)}) {
+    const auto plan = sw::plan({{"mlp.experts.gate_up", how}, {"mlp.experts", sw::moe_tp_experts}});
+    CHECK(refusal<sw::shard_error>(plan, experts, {.tp = 2, .layout = engine})
+              .find("'mlp.experts.gate_up' is 2 groups laid side by side") != std::string::npos);
+  }
+  sw::tree model = linears();
+  model.config("", "odd", 3);
+  const auto weight_only = sw::plan({{"up.weight", sw::colwise_gather_output}, {"**", sw::replicate}});
+  CHECK(refusal<sw::shard_error>(weight_only, model, {.tp = 2, .layout = engine}).find("3 odd over 2") !=
+        std::string::npos);
+}
+
 TEST_CASE("only leaves out what other pipeline stages hold, and their faults", "[shard]") {
   sw::tree t = attention("", "");
   t.add("head.weight", sw::dtype::f32, {8, 4});

@@ -214,8 +214,7 @@ struct sharder {
       return u;
     };
     std::string_view unit = r.how.unit;
-    const bool stays_cut = r.how.kind == style_kind::colwise || r.how.kind == style_kind::rowwise;
-    if (stays_cut && !options.layout.empty()) {
+    if (!options.layout.empty() && stays_cut(name, r)) {
       const feature_axis axis = shape.dims() == 1 || dim + 2 == shape.dims() ? feature_axis::out : feature_axis::in;
       const style made_of = options.layout.of(split_name(name), axis);
       if (made_of.group_count != c.groups) refuse_groups(name, made_of.group_count, c.groups, r.how);
@@ -228,6 +227,16 @@ struct sharder {
     c = in_units(unit);
     constrain(name, unit, c, shape[dim]);
     return c;
+  }
+
+  // Does the engine's own arithmetic meet the cut? Not where the style's step gathers the output or splits the input;
+  // but the step is the module's, and a rule that speaks of a parameter alone has none.
+  bool stays_cut(std::string_view name, const rule& r) const {
+    if (r.how.kind == style_kind::colwise || r.how.kind == style_kind::rowwise) return true;
+    const std::size_t dot = name.rfind('.');
+    const std::string_view module = dot == std::string_view::npos ? std::string_view() : name.substr(0, dot);
+    const std::uint16_t owner = find_module_rule(rules, split_name(module)).rule;
+    return owner == no_rule || &rules[owner] != &r;
   }
 
   void constrain(std::string_view name, std::string_view unit, const cut& c, std::size_t extent) {
