@@ -29,19 +29,6 @@ inline void attend(const matrix_map& queries, const matrix_map& keys, const matr
   out.noalias() = scores * values;
 }
 
-/// Throws `placement_error` unless the heads of q, k and v are on the same ranks: whole, or dealt out in order.
-inline sw::placement placement_of_heads(std::string_view module, const value& q, const value& k, const value& v) {
-  if (q.where() != k.where() || q.where() != v.where()) {
-    throw sw::placement_error("'", module, "': q_proj yields ", q.where().name(), ", k_proj ", k.where().name(),
-                              " and v_proj ", v.where().name(), ": give the three the same style");
-  }
-  if (q.where().kind == sw::placement::partial) {
-    throw sw::placement_error(
-        "'", module, "': q_proj, k_proj and v_proj yield partial sums, which no row reduces: ", "give them colwise");
-  }
-  return q.where();
-}
-
 class attention {
  public:
   attention(const context& c, const text_config& t, const std::string& path)
@@ -62,7 +49,8 @@ class attention {
     const value in = step_.input(x);
     value q = q_(in), k = k_(in);
     const value v = v_(in);
-    const sw::placement heads = placement_of_heads(step_.path(), q, k, v);
+    const sw::placement heads =
+        same_placement({{q_.path(), q.where()}, {k_.path(), k.where()}, {v_.path(), v.where()}});
 
     std::optional<value> gate;
     if (gated_) {

@@ -4,6 +4,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <span>
 #include <string>
@@ -58,6 +59,27 @@ class module_step {
   step_communicator comm_;
   bool acts_;
 };
+
+/// One of several modules whose outputs are combined, and where its output is.
+struct output_of {
+  std::string_view path;
+  sw::placement where;
+};
+/// Where they are, all in the same way: whole, or cut on the same ranks. Throws `placement_error`, which names them.
+inline sw::placement same_placement(std::initializer_list<output_of> outputs) {
+  const output_of& first = *outputs.begin();
+  for (const output_of& o : outputs) {
+    if (o.where != first.where) {
+      throw sw::placement_error("'", first.path, "' yields a tensor that is ", first.where.name(), ", and '", o.path,
+                                "' one that is ", o.where.name(), ": give both the same style");
+    }
+    if (o.where.kind == sw::placement::partial) {
+      throw sw::placement_error("'", o.path, "' yields ", o.where.name(), ", and no row of the plan reduces it before ",
+                                "it is used: give it colwise");
+    }
+  }
+  return first.where;
+}
 
 /// A matrix product [out, in], with a bias or without.
 class linear {

@@ -20,7 +20,9 @@ class mlp {
   /// `x` [tokens, hidden]. Collective. A partial sum where no row of the plan reduces it.
   value operator()(const value& x) const {
     const value in = step_.input(x);
-    return step_.output(down_(each(gate_(in), up_(in), [](float g, float u) { return silu(g) * u; })));
+    const value gate = gate_(in), up = up_(in);
+    same_placement({{gate_.path(), gate.where()}, {up_.path(), up.where()}});
+    return step_.output(down_(each(gate, up, [](float g, float u) { return silu(g) * u; })));
   }
   std::string_view path() const { return step_.path(); }
 

@@ -34,7 +34,8 @@ class expert_weights {
   /// The experts' answers, weighed and added up. Where each expert is cut, a rank has a part of every answer.
   value operator()(const value& x, const routes& routes) const {
     const value in = step_.input(x);
-    const sw::placement inner = sw::product(in.where(), *gate_up_.parameter);
+    const sw::placement inner =
+        same_placement({{gate_up_.parameter->name, sw::product(in.where(), *gate_up_.parameter)}});
     const sw::placement outer = sw::product(inner, *down_.parameter);
     tensor y({in.local().rows(), down_.local.shape()[1]});
     for (std::size_t e = 0; e < routes.of.size(); ++e) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which plan the model is cut by, and what this engine says of its own parameters beside it.
 #pragma once
+#include <fmt/core.h>
+
 #include <cstddef>
 #include <iostream>
 #include <optional>
@@ -102,22 +104,15 @@ inline sw::sharding shard_for(const chosen_plan& plan, const sw::tree& tree, std
                  .holes = plan.kind == chosen_plan::automatic ? sw::uncovered::refused : sw::uncovered::whole});
   const auto whole = sw::audit::unruled(sharding);
   if (whole.empty() || plan.kind == chosen_plan::automatic) return sharding;
-  sw::shard_error e("no row of the plan covers ");
+  std::string text = "no row of the plan covers ";
   for (std::size_t i = 0; i < whole.size() && i < 4; ++i) {
-    e.append(std::string_view(i == 0 ? "'" : ", '"));
-    e.append(whole[i].name);
-    e.append(std::string_view("' ("));
-    e.append(static_cast<int>(whole[i].share * 100));
-    e.append(std::string_view(" % of the model's bytes)"));
+    text +=
+        fmt::format("{}'{}' ({:.1f} % of the model's bytes)", i == 0 ? "" : ", ", whole[i].name, 100 * whole[i].share);
   }
-  if (whole.size() > 4) {
-    e.append(std::string_view(" and "));
-    e.append(whole.size() - 4);
-    e.append(std::string_view(" more"));
-  }
-  e.append(std::string_view(", so that every rank would hold all of it; cut it, or say \"replicate(why)\""));
-  if (plan.kind == chosen_plan::from_file) throw e;
-  std::cerr << "warning: " << e.text() << '\n';
+  if (whole.size() > 4) text += fmt::format(" and {} more", whole.size() - 4);
+  text += ", so that every rank would hold all of it: cut it, or say \"replicate(why)\"";
+  if (plan.kind == chosen_plan::from_file) throw sw::shard_error(text);
+  std::cerr << "warning: " << text << '\n';
   return sharding;
 }
 

@@ -34,10 +34,12 @@ inline void print_coverage(const chosen_plan& plan, const sw::sharding& sharding
 /// Calls and bytes by operation, divided by `times`.
 inline void print_collectives(std::string_view what, const sw::tally& t, std::size_t times) {
   std::string text;
-  for (const sw::tally::row& row : t.rows) {
-    if (row.calls == 0 || times == 0) continue;
-    text += fmt::format("{}{} {} ({} bytes)", text.empty() ? "" : ", ", row.calls / times, row.operation,
-                        row.bytes / times);
+  for (std::size_t i = 0; i < sw::operation_count; ++i) {
+    const auto op = static_cast<sw::operation>(i);
+    const sw::tally::entry& entry = t[op];
+    if (entry.calls == 0 || times == 0) continue;
+    text += fmt::format("{}{} {} ({} bytes)", text.empty() ? "" : ", ", entry.calls / times, name_of(op),
+                        entry.bytes / times);
   }
   fmt::print("{}: {}\n", what, text.empty() ? "no collectives" : text);
 }
