@@ -61,7 +61,7 @@ class tensors {
   std::vector<float> floats(const std::string& name) const {
     const auto& bytes = all.at(name);
     std::vector<float> values(bytes.size() / sizeof(float));
-    std::memcpy(values.data(), bytes.data(), bytes.size());
+    if (!bytes.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
     return values;
   }
   std::map<std::string, std::vector<std::byte>> all;

@@ -40,6 +40,7 @@ inline void refuse_duplicate_keys(simdjson::dom::element e, std::string_view whe
 
 /// `where` names the text in errors. Throws `checkpoint_error`.
 inline json_document parse_json(std::string_view text, std::string_view where) {
+  if (text.empty()) raise(checkpoint_error(where, " is not valid JSON: it is empty"));
   simdjson::dom::parser parser;
   auto kept = std::make_shared<simdjson::dom::document>();
   json_document out;
