@@ -1,25 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 // A plan that leaves something open in a described model is refused, and what it leaves open is named: g++ prints a
 // path as text, clang as characters.
+// clang-format off
 //! error[HOLE]: shardwise: no rule of this plan matches the parameter named in no_rule_matches<parameter<...>>
 //! error[HOLE] gcc: no_rule_matches<[^ ]*"lm_head.weight"
 //! error[HOLE] gcc: no_rule_matches<[^ ]*"lm_head.bias"
-//! error[HOLE] clang: never<shardwise::parameter<'l', 'm', '_', 'h', 'e', 'a', 'd', '\.', 'w', 'e', 'i', 'g', 'h',
-//! 't'>> error[HOLE] clang: never<shardwise::parameter<'l', 'm', '_', 'h', 'e', 'a', 'd', '\.', 'b', 'i', 'a', 's'>>
+//! error[HOLE] clang: never<shardwise::parameter<'l', 'm', '_', 'h', 'e', 'a', 'd', '\.', 'w', 'e', 'i', 'g', 'h', 't'>>
+//! error[HOLE] clang: never<shardwise::parameter<'l', 'm', '_', 'h', 'e', 'a', 'd', '\.', 'b', 'i', 'a', 's'>>
 //! error[HOLE_IN_A_LAYER] gcc: no_rule_matches<[^ ]*"layers.\*.down.weight"
-//! error[HOLE_IN_A_LAYER] clang: never<shardwise::parameter<'l', 'a', 'y', 'e', 'r', 's', '\.', '\*', '\.', 'd', 'o',
-//! 'w', 'n', '\.', 'w' error[NO_PARAMETER_HALF]: shardwise: no rule of this plan matches the parameter
+//! error[HOLE_IN_A_LAYER] clang: never<shardwise::parameter<'l', 'a', 'y', 'e', 'r', 's', '\.', '\*', '\.', 'd', 'o', 'w', 'n', '\.', 'w'
+//! error[NO_PARAMETER_HALF]: shardwise: no rule of this plan matches the parameter
 //! error[NO_PARAMETER_HALF] gcc: "layers.\*.down.weight"
 //! error[DEAD_RULE]: shardwise: the rule named in rule_matches_nothing<pattern<...>> matches nothing in this model
 //! error[DEAD_RULE] gcc: rule_matches_nothing<[^ ]*"layers.\*.upp"
 //! error[DEAD_RULE] clang: never<shardwise::pattern<'l', 'a', 'y', 'e', 'r', 's', '\.', '\*', '\.', 'u', 'p', 'p'>>
 //! error[TIE]: shardwise: two rules are equally specific for the parameter named in rules_tie<parameter<...>, pattern
 //! error[TIE] gcc: rules_tie<[^ ]*"layers.\*.up.weight"}>, [^ ]*"layers.\*.up"}>, [^ ]*"layers.\*.{up,down}"}>
-//! error[TIE] clang: rules_tie<shardwise::parameter<'l', [^>]*'w', 'e', 'i', 'g', 'h', 't'>, shardwise::pattern<'l',
-//! [^>]*'u', 'p'>, shardwise::pattern<'l', [^>]*'{', 'u', 'p', ',', 'd', 'o', 'w', 'n', '}'> error[UNDESCRIBED]:
-//! shardwise: this_member_is_neither_described_nor_a_parameter<type, field<&owner::member>> error[UNDESCRIBED]:
-//! this_member_is_neither_described_nor_a_parameter<stranger, .*layer::norm error[LOCAL_PLAN] gcc: is not a valid
-//! template argument error[LOCAL_PLAN] clang: add 'static' to give it a constant address
+//! error[TIE] clang: rules_tie<shardwise::parameter<'l', [^>]*'w', 'e', 'i', 'g', 'h', 't'>, shardwise::pattern<'l', [^>]*'u', 'p'>, shardwise::pattern<'l', [^>]*'{', 'u', 'p', ',', 'd', 'o', 'w', 'n', '}'>
+//! error[UNDESCRIBED]: shardwise: this_member_is_neither_described_nor_a_parameter<type, field<&owner::member>>
+//! error[UNDESCRIBED]: this_member_is_neither_described_nor_a_parameter<stranger, .*layer::norm
+//! error[LOCAL_PLAN] gcc: is not a valid template argument
+//! error[LOCAL_PLAN] clang: add 'static' to give it a constant address
+// clang-format on
 #include "shardwise/match.hpp"
 #include "shardwise/model.hpp"
 #include "shardwise/plan.hpp"
