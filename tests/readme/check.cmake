@@ -49,6 +49,7 @@ if(DEFINED REFUSED AND NOT words MATCHES "${REFUSED}")
 endif()
 if(DEFINED WITHOUT AND SHARDWISE_COMPILER STREQUAL "gcc")
   file(READ ${PRINTED} text)
+  string(REGEX REPLACE "‘|’" "'" text "${text}")  # g++ quotes so outside of the C locale
   while(text MATCHES "^([^\n]*)\n")
     set(line "${CMAKE_MATCH_1}")
     string(LENGTH "${line}" length)
