@@ -7,6 +7,10 @@
 namespace shardwise {
 inline namespace v0 {
 
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"  // g++ 12 takes a scoped enumerator to shadow the style of that name
+#endif
 /// What a communicator can be asked for.
 enum class operation : unsigned char {
   barrier,
@@ -18,6 +22,9 @@ enum class operation : unsigned char {
   all_to_all,
   split
 };
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
 
 inline constexpr std::size_t operation_count = 8;
 
