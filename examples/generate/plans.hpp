@@ -4,6 +4,7 @@
 #include <fmt/core.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <iostream>
 #include <optional>
 #include <string>
@@ -102,6 +103,12 @@ inline sw::sharding shard_for(const chosen_plan& plan, const sw::tree& tree, std
                  .only = parts_of(model_type),
                  .layout = engine_layout,
                  .holes = plan.kind == chosen_plan::automatic ? sw::uncovered::refused : sw::uncovered::whole});
+  if (plan.kind == chosen_plan::from_file) {
+    for (const std::uint16_t r : sharding.unmatched_rules()) {
+      std::cerr << "warning: the row '" << sharding.pattern(r) << "' of " << plan.name
+                << " matches nothing in this model\n";
+    }
+  }
   const auto whole = sw::audit::unruled(sharding);
   if (whole.empty() || plan.kind == chosen_plan::automatic) return sharding;
   std::string text = "no row of the plan covers ";

@@ -446,3 +446,13 @@ TEST_CASE("the rows of a vocabulary are a rank's own where the table is cut by r
     CHECK(rows(style, 2, 1).end >= 8);
   }
 }
+
+TEST_CASE("the rules of an imported plan that match nothing are listed with their patterns", "[shard]") {
+  sw::tree t;
+  t.add("a.0.up.weight", sw::dtype::f32, {4, 4});
+  sw::imported_plan plan;
+  plan.add("a.*.up", "colwise").add("a.*.upp", "rowwise").add("a", "all_reduce");
+  const sw::sharding s = sw::shard(plan, t, {.tp = 2});
+  REQUIRE(s.unmatched_rules().size() == 1);
+  CHECK(s.pattern(s.unmatched_rules()[0]) == "a.*.upp");
+}

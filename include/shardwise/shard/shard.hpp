@@ -21,7 +21,10 @@ inline sharding shard(plan_view plan, const tree& tree, const shard_options& opt
   }
   s.tp_ = options.tp;
   s.only_ = s.texts_.keep(options.only);
-  for (const rule& r : plan) s.rules_.push(detail::kept(r, s.texts_));
+  for (const rule& r : plan) {
+    s.rules_.push(detail::kept(r, s.texts_));
+    s.patterns_.push(detail::kept_pattern(r, s.texts_));
+  }
   const plan_view rules(s.rules_.data(), s.rules_.size());
 
   detail::sharder work{rules, tree, options};
@@ -67,7 +70,7 @@ inline sharding shard(plan_view plan, const tree& tree, const shard_options& opt
   };
   for (std::size_t i = 0; i < s.parameters_.size(); ++i) add_modules(s.parameters_[i].name, i);
   for (const tied_name& t : s.ties_) add_modules(t.alias, t.kept);
-  work.refuse_idle_rules();
+  work.refuse_idle_rules(s.unmatched_);
   return s;
 }
 

@@ -64,6 +64,10 @@ class sharding {
   /// The rules, in the order of the plan.
   const detail::list<rule>& rules() const { return rules_; }
   const detail::list<tied_name>& ties() const { return ties_; }
+  /// Indices of the rules of a family's or an imported plan that match nothing in this model.
+  const detail::list<std::uint16_t>& unmatched_rules() const { return unmatched_; }
+  /// The pattern of rule `r`, as one text.
+  std::string_view pattern(std::uint16_t r) const { return patterns_[r]; }
   /// True for a name that `only` leaves out: another pipeline stage holds it.
   bool outside(std::string_view name) const { return !detail::any_pattern_matches(only_, name); }
 
@@ -117,6 +121,8 @@ class sharding {
   detail::list<rule> rules_;
   detail::list<sharded_parameter> parameters_;
   detail::list<tied_name> ties_;
+  detail::list<std::uint16_t> unmatched_;
+  detail::list<std::string_view> patterns_;
   detail::list<module_entry> module_list_;
   detail::name_index names_, modules_;
 };

@@ -23,6 +23,13 @@ inline rule kept(const rule& r, text_store& store) {
   return k;
 }
 
+/// The dotted text of a pattern, in `store`.
+inline std::string_view kept_pattern(const rule& r, text_store& store) {
+  char text[max_segments * (max_segment_bytes + 1)];
+  write_path(r.pattern, text);
+  return store.keep({text, length_of(r.pattern)});
+}
+
 /// The field's own name, in the words that people use for it.
 constexpr std::string_view words_for(std::string_view unit) {
   struct row {
@@ -155,11 +162,12 @@ struct sharder {
     raise(e);
   }
 
-  void refuse_idle_rules() {
+  /// Refuses rules that match nothing, but those of a family's plan, which go into `unmatched`.
+  void refuse_idle_rules(list<std::uint16_t>& unmatched) {
     seen.resize(rules.size());
     list<bool> used;
     used.resize(rules.size());
-    for (std::size_t r = 0; r < rules.size(); ++r) used[r] = seen[r] || rules[r].optional;
+    for (std::size_t r = 0; r < rules.size(); ++r) used[r] = seen[r];
     // A rule may speak of a module without parameters of its own.
     for (const tree_entry& e : model) mark_modules(e.name, used);
     for (const tied_name& t : model.ties()) mark_modules(t.alias, used);
@@ -167,6 +175,10 @@ struct sharder {
     plan_error e("");
     for (std::size_t r = 0; r < rules.size(); ++r) {
       if (used[r]) continue;
+      if (rules[r].optional) {
+        unmatched.push(static_cast<std::uint16_t>(r));
+        continue;
+      }
       e.append(std::string_view(idle++ == 0 ? "these rules match nothing in this model: '" : "', '"));
       append_path(e, rules[r].pattern);
     }
