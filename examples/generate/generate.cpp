@@ -63,8 +63,10 @@ int main(int argc, char** argv) {
     const generate::options o = generate::parse_options(app, argc, argv);
     if (generate::generate(o)) return 0;
     std::cerr << "error: the logits are not those of --expect\n";
+  } catch (const CLI::Success& e) {
+    return app.exit(e);  // --help
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : 1;
+    std::cerr << "error: " << e.what() << "; see --help\n";
   } catch (const std::exception& e) {
     std::cerr << "error: " << e.what() << '\n';
   }
