@@ -61,7 +61,7 @@ struct walker {
     visit<Field, T>(parent, name);
   }
   template <class... Field>
-  constexpr void fields(members<Field...>, std::uint16_t parent) {
+  constexpr void fields(members<Field...>, [[maybe_unused]] std::uint16_t parent) {
     (visit<Field, typename Field::type>(parent, segment_of<Field>), ...);
   }
 };
