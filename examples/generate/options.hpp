@@ -57,7 +57,7 @@ inline options parse_options(CLI::App& app, int argc, char** argv) {
       "Examples:\n"
       "  generate MODEL_DIR --tp 2 --tokens 1,2,3 --new-tokens 16 --stats\n"
       "  generate MODEL_DIR --tp 1,2,4 --inputs inputs.json --expect expected.safetensors");
-  app.add_option("model", o.model, "Folder with config.json and .safetensors")->required()->type_name("MODEL_DIR");
+  app.add_option("MODEL_DIR", o.model, "Folder with config.json and .safetensors")->required();
   app.add_option("--tp", o.tp, "Number of ranks; several, one run for each: 1,2,4")
       ->delimiter(',')
       ->type_name("N")

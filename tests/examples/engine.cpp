@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+// Parts of the engine that no golden shows: what is read before a refusal, and what the engine does not know.
+#include <cstdlib>
+
+#include "inputs.hpp"
+#include "json.hpp"
+#include "plans.hpp"
+#include "program.hpp"
+#include "ranks.hpp"
+#include "shardwise/checkpoint.hpp"
+
+namespace {
+using namespace program;
+using Catch::Matchers::ContainsSubstring;
+namespace sw = shardwise;
+
+/// Runs a golden in this process under a plan file, and gives the bytes that were read until the end, or the refusal.
+struct read_before {
+  std::size_t bytes = 0;
+  std::string refusal;
+};
+read_before bytes_read(const std::string& folder, const std::string& plan, int tp) {
+  const auto files = sw::checkpoint::open(golden(folder));
+  const auto source = sw::checkpoint::converted(files);
+  const sw::tree tree = sw::tree_of(source, files.config());
+  const auto config = generate::read_config(files.config());
+  generate::options o;
+  o.tokens = {1, 2, 3};
+  const auto prompt = generate::read_prompt(o, config);
+  read_before r;
+  try {
+    const auto chosen = generate::choose_plan(plan, files.config());
+    const auto sharding = generate::shard_for(chosen, tree, config.type, tp);
+    generate::run_ranks(sharding, source, config, prompt, {});
+  } catch (const sw::error& e) {
+    r.refusal = e.what();
+  }
+  r.bytes = files.bytes_read();
+  return r;
+}
+
+TEST_CASE("a refused plan has read no weight, whoever refuses it", "[examples]") {
+  CHECK(bytes_read("llama", "auto", 2).bytes > 700'000);
+  const read_before heads = bytes_read("llama_kv2", "hf", 4);
+  CHECK(heads.bytes == 0);
+  CHECK_THAT(heads.refusal, ContainsSubstring("legal sizes: 1, 2"));
+
+  const temporary_folder folder;
+  plan_rows rows = hugging_face_plan(golden("llama/plan.json"));
+  for (auto& row : rows) {
+    if (row.first == "lm_head") row.second = "colwise";
+  }
+  const read_before half = bytes_read("llama", folder.write("plan.json", plan_text(rows)), 2);
+  CHECK(half.bytes == 0);
+  CHECK_THAT(half.refusal, ContainsSubstring("'lm_head'"));
+}
+
+TEST_CASE("each rank reads the bytes that it holds, and no more", "[examples]") {
+  std::size_t held = 0;
+  for (const local_tensors& rank : ranks_of(golden("llama/tp4.json"))) {
+    for (const auto& [name, tensor] : rank) {
+      std::size_t bytes = 4;
+      for (std::int64_t n : tensor.first) bytes *= static_cast<std::size_t>(n);
+      held += bytes;
+    }
+  }
+  CHECK(bytes_read("llama", "hf", 4).bytes == held);
+}
+
+/// config.json of a golden with one text put in the place of another.
+std::string refused_config(const std::string& folder, const std::string& from, const std::string& to) {
+  std::string text = text_of(golden(folder + "/config.json"));
+  const std::size_t at = text.find(from);
+  REQUIRE(at != std::string::npos);
+  text.replace(at, from.size(), to);
+  try {
+    generate::read_config(sw::checkpoint::config::parse(text));
+  } catch (const sw::checkpoint_error& e) {
+    return e.what();
+  }
+  return "";
+}
+
+TEST_CASE("what the engine does not know of a config is refused by name", "[examples]") {
+  CHECK(refused_config("llama", "\"silu\"", "\"silu\"").empty());
+  CHECK_THAT(refused_config("llama", "\"silu\"", "\"gelu\""), ContainsSubstring("'hidden_act' is gelu"));
+  CHECK_THAT(refused_config("llama", "\"default\"", "\"yarn\""), ContainsSubstring("rope_type' is 'yarn'"));
+  CHECK_THAT(refused_config("llama", "\"model_type\": \"llama\"", "\"model_type\": \"gpt2\""),
+             ContainsSubstring("'model_type' is 'gpt2'"));
+  CHECK_THAT(refused_config("llama", "\"use_cache\": true", "\"quantization_config\": {\"bits\": 4}"),
+             ContainsSubstring("quantization_config"));
+  CHECK_THAT(refused_config("llama", "\"num_key_value_heads\": 4", "\"num_key_value_heads\": 3"),
+             ContainsSubstring("num_attention_heads"));
+  CHECK_THAT(refused_config("llama", "\"vocab_size\": 512", "\"vocab_size\": -1"), ContainsSubstring("vocab_size"));
+  CHECK_THAT(refused_config("llama", "\"rope_theta\": 10000.0", "\"partial_rotary_factor\": 0.5"),
+             ContainsSubstring("partial_rotary_factor"));
+  CHECK_THAT(refused_config("qwen2", "\"full_attention\"", "\"sliding_attention\""),
+             ContainsSubstring("'sliding_attention' in layer 0"));
+  CHECK_THAT(refused_config("qwen3", "\"sliding_window\": null", "\"sliding_window\": 4, \"use_sliding_window\": true"),
+             ContainsSubstring("use_sliding_window"));
+  CHECK_THAT(refused_config("qwen3_5_moe_vl", "\"gelu_pytorch_tanh\"", "\"relu\""),
+             ContainsSubstring("'vision_config.hidden_act' is relu"));
+}
+
+TEST_CASE("older configs say the same in other words", "[examples]") {
+  const auto rope_of = [](const std::string& fields) {
+    const std::string text = R"({"model_type": "llama", "vocab_size": 8, "hidden_size": 12, "num_attention_heads": 3,
+      "num_hidden_layers": 1, "intermediate_size": 5, "max_position_embeddings": 64, )" +
+                             fields + "}";
+    return generate::read_config(sw::checkpoint::config::parse(text)).text;
+  };
+  const auto plain = rope_of(R"("rope_theta": 500, "head_dim": null)");
+  CHECK(plain.rope.theta == 500);
+  CHECK(plain.head_dim == 4);
+  CHECK(plain.key_value_heads == 3);
+  CHECK_FALSE(plain.rope.llama3.has_value());
+  CHECK(rope_of(R"("rope_parameters": {"rope_theta": 500})").rope.theta == 500);
+  const auto stretched = rope_of(R"("rope_theta": 500, "rope_scaling": {"type": "llama3", "factor": 8,
+      "low_freq_factor": 1, "high_freq_factor": 4})");
+  CHECK(stretched.rope.theta == 500);
+  REQUIRE(stretched.rope.llama3.has_value());
+  CHECK(stretched.rope.llama3->context == 64);
+}
+
+TEST_CASE("llama3 rope keeps short wavelengths, stretches long ones, and goes smoothly between", "[examples]") {
+  generate::rope_config c;
+  c.theta = 10000;
+  c.llama3 = {8, 1, 4, 32};
+  // At position 1 the angles are the inverse frequencies.
+  generate::positions one;
+  one.push(1, 1, 1);
+  const auto turn = generate::rope(c, 8)(one);
+  const double inverse[] = {1, 0.1, 0.01, 0.001};
+  for (std::size_t i = 0; i < 4; ++i) {
+    const double wavelength = 2 * 3.14159265358979 / inverse[i], smooth = (32 / wavelength - 1) / (4 - 1);
+    const double angle = wavelength > 32   ? inverse[i] / 8
+                         : wavelength < 8. ? inverse[i]
+                                           : (1 - smooth) * inverse[i] / 8 + smooth * inverse[i];
+    CHECK(turn.sine.data()[i] == Approx(std::sin(angle)).epsilon(1e-5));
+  }
+}
+
+TEST_CASE("images stand on grids of places, text on a line", "[examples]") {
+  generate::model_config m;
+  m.vision.emplace();
+  m.vision->merge = 2;
+  m.image_token = 9;
+  generate::prompt p;
+  p.batch = 1;
+  p.ids = {1, 9, 9, 9, 9, 9, 9, 2, 3};
+  p.tokens = p.ids.size();
+  p.images = {{1, 4, 6}};
+  generate::place_tokens(p, m);
+  using places = std::vector<std::int64_t>;
+  CHECK(p.at.axis[0] == places{0, 1, 1, 1, 1, 1, 1, 4, 5});
+  CHECK(p.at.axis[1] == places{0, 1, 1, 1, 2, 2, 2, 4, 5});
+  CHECK(p.at.axis[2] == places{0, 1, 2, 3, 1, 2, 3, 4, 5});
+  CHECK(p.deltas == places{-3});
+}
+
+TEST_CASE("a checkpoint that is not of its type is refused by the tensor's name", "[examples]") {
+  const temporary_folder folder;
+  const auto refusal = [&](const std::string& from, const std::string& to) {
+    std::string text = text_of(golden("llama/config.json"));
+    text.replace(text.find(from), from.size(), to);
+    folder.write("config.json", text);
+    std::filesystem::copy_file(golden("llama/model.safetensors"), folder / "model.safetensors",
+                               std::filesystem::copy_options::overwrite_existing);
+    const outcome r = run("'" + (folder / "") + "' --tokens 1 --plan hf");
+    CHECK(r.refused());
+    return r.err;
+  };
+  CHECK_THAT(refusal("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 2"),
+             ContainsSubstring("no place for 'model.layers.2.input_layernorm.weight' and 8 more"));
+  CHECK_THAT(refusal("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 4"),
+             ContainsSubstring("no 'model.layers.3.input_layernorm.weight'"));
+  CHECK_THAT(refusal("\"attention_bias\": false", "\"attention_bias\": true"),
+             ContainsSubstring("no 'model.layers.0.self_attn.q_proj.bias'"));
+  CHECK_THAT(refusal("\"hidden_size\": 64", "\"hidden_size\": 32"), ContainsSubstring("has the shape [512, 64]"));
+}
+
+}  // namespace
