@@ -159,7 +159,7 @@ struct tag_traits {
     using type = replicated;
   };
   using bias = typename bias_of<Local>::type;
-  static constexpr const style_facts& facts = style_table[static_cast<std::size_t>(Kind)];
+  static constexpr style_facts facts = style_table[static_cast<std::size_t>(Kind)];
   static constexpr step_kinds may{facts.then == collective::all_reduce, facts.then == collective::gather_last_dim};
 };
 // Deduced from the base: nvcc prints a member alias of the tag unresolved.
