@@ -34,20 +34,21 @@ template <std::size_t Rules>
 struct hit {
   owner who{};
   std::uint64_t seen[Rules / 64 + 1]{};  // a bit for every rule that matches
+  constexpr void operator()(std::uint16_t r) { seen[r / 64] |= std::uint64_t{1} << (r % 64); }
 };
 
-// One constant evaluation per parameter, so that no compiler's step limit is met by a large model.
-template <class Model, const auto& Plan, std::size_t I>
-consteval auto make_hit() {
-  hit<std::remove_cvref_t<decltype(Plan)>::capacity> h{};
-  segments path = schema<Model>.parameter_path(I);
+// Depends on the plan only: instantiated once, not once per parameter.
+template <std::size_t Rules>
+constexpr hit<Rules> find_hit(const plan<Rules>& rules, segments path) {
+  hit<Rules> h{};
   mark_numbers(path);
   for (std::size_t i = 0; i < path.count; ++i) path.at[i].number |= path.at[i].is_star();
-  h.who = find_parameter_rule(Plan, path, [&](std::uint16_t r) { h.seen[r / 64] |= std::uint64_t{1} << (r % 64); });
+  h.who = find_parameter_rule(rules, path, h);
   return h;
 }
+// One constant evaluation per parameter, so that no compiler's step limit is met by a large model.
 template <class Model, const auto& Plan, std::size_t I>
-inline constexpr auto hit_of = make_hit<Model, Plan, I>();
+inline constexpr auto hit_of = find_hit(Plan, schema<Model>.parameter_path(I));
 
 template <class Model, const auto& Plan, class Indices>
 struct hits;
