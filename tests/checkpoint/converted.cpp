@@ -173,6 +173,11 @@ TEST_CASE("what no rule names keeps its name and its place, and so does a checkp
   CHECK(model.parts(0).size() == 6);
   CHECK(model.parts(2).empty());
 
+  counting apart;  // an assembled parameter stands where the first of its tensors was
+  apart.add("mlp.experts.1.down_proj.weight", {1, 1}).add("norm", {1}).add("mlp.experts.0.down_proj.weight", {1, 1});
+  CHECK(converted(apart.source).info(0).name == "mlp.experts.down_proj");
+  CHECK(converted(apart.source).info(1).name == "norm");
+
   counting stacked;
   stacked.add("mlp.experts.gate_up_proj", {3, 4, 3}).add("mlp.experts.down_proj", {3, 3, 2});
   CHECK(shapes_of(converted(stacked.source)) == shapes_of(stacked.source));
@@ -236,6 +241,11 @@ TEST_CASE("tensors that do not fit together are named with what they are") {
     counting c;
     c.add("mlp.experts.0.gate_proj.weight", {2, 3}).add("mlp.experts.0.up_proj.weight", {3});
     refused(c.source, rules, "'mlp.experts.0.up_proj.weight' is F32[3]");
+  }
+  {
+    counting c;
+    c.add("mlp.experts.0.gate_proj.weight", {2, 3}).add("mlp.experts.0.up_proj.weight", {2, 3, 1});
+    refused(c.source, rules, "'mlp.experts.0.up_proj.weight' is F32[2, 3, 1]");
   }
   {
     // Side by side they may differ along that dim only.

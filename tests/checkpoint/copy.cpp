@@ -137,6 +137,7 @@ TEST_CASE("what cannot be copied is refused by name, before a byte is written") 
                        says("the box of extent [1, 3] at [2, 0] is not inside 'a.weight', whose shape is [2, 3]"));
   CHECK_THROWS_MATCHES(copy({{0, 1}, {1, 3}}, row), sw::checkpoint_error, says("is not inside 'a.weight'"));
   CHECK_THROWS_MATCHES(copy({{1, ~std::size_t{}}, {1, 3}}, row), sw::checkpoint_error, says("is not inside"));
+  CHECK_THROWS_MATCHES(copy({{1, 1}, {1, ~std::size_t{}}}, row), sw::checkpoint_error, says("is not inside"));
   CHECK_THROWS_MATCHES(copy({{0}, {1}}, row), sw::checkpoint_error, says("is not inside"));
   CHECK_THROWS_MATCHES(copy({{0, 0}, {2, 3}}, row), sw::checkpoint_error,
                        says("a box of shape [2, 3] of 'a.weight' was to be read into a tensor of shape [1, 3]"));
@@ -155,4 +156,7 @@ TEST_CASE("a part of a view starts at its place and keeps the strides") {
   CHECK(right.shape == tensor_shape{2, 2});
   CHECK(static_cast<float*>(right.data)[0] == 1.0f);
   CHECK(static_cast<float*>(right.data)[right.strides[0]] == 4.0f);
+  const tensor_view below = sw::part_of(tensor_view(values.data(), dtype::f32, {2, 3}), 0, 1, 1);
+  CHECK(below.shape == tensor_shape{1, 3});
+  CHECK(static_cast<float*>(below.data)[0] == 3.0f);
 }

@@ -105,7 +105,6 @@ class loader {
       const std::size_t element = size_of(source_.info(r.tensor).type);
       std::size_t along = 0;
       for (const box& slice : sharding_.slices_of(r.parameter, rank_)) {
-        if (slice.elements() == 0) continue;
         tensor_view to = r.to;
         if (!p.how.whole()) {
           const auto dim = static_cast<std::size_t>(p.how.dim);

@@ -57,7 +57,6 @@ class name_pattern {
       const bool last = dot == std::string_view::npos;
       const std::string_view segment = last ? rest : rest.substr(dot + 1);
       if (segments_[i] == "*" ? !parse_number(segment, m.number) : segments_[i] != segment) return std::nullopt;
-      if (last && i != 0) return std::nullopt;
       m.prefix = last ? std::string_view() : name.substr(0, dot + 1);
       rest = rest.substr(0, last ? 0 : dot);
     }
