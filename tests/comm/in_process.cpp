@@ -35,7 +35,7 @@ void check_everywhere(const Types& types, F f) {
       CHECK(wrong_on(ranks, [&](ranked& c) {
               std::size_t n = 0;
               for (const std::size_t count : sizes) {
-                for (const std::size_t shift : {0, 1}) n += f(c, type, count, shift);
+                for (const std::size_t shift : {std::size_t{0}, std::size_t{1}}) n += f(c, type, count, shift);
               }
               return n;
             }) == 0);
