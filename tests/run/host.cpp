@@ -9,7 +9,7 @@
 namespace sw = shardwise;
 
 TEST_CASE("a masked lookup copies the rank's own rows and zeroes the others", "[run]") {
-  std::vector<std::uint8_t> table = {30, 31, 40, 41, 50, 51}, out(10, 99);
+  std::vector<std::uint8_t> table = {30, 31, 40, 41, 50, 51, 1, 1}, out(10, 99);  // and what lies behind it
   const std::vector<std::int64_t> ids = {4, 2, 3, 6, 5};
   sw::masked_lookup(ids, {3, 6}, 8, {table.data(), sw::dtype::u8, {3, 2}}, {out.data(), sw::dtype::u8, {5, 2}});
   CHECK(out == std::vector<std::uint8_t>{40, 41, 0, 0, 30, 31, 0, 0, 50, 51});
