@@ -156,6 +156,7 @@ class loader {
   // Of a tied parameter a checkpoint has one of the names.
   std::size_t find_tied(const name_index& names, std::size_t parameter) const {
     std::size_t at = names.find(sharding_[parameter].name);
+    if (at == name_index::npos) at = names.find(sharding_[parameter].stored_as);
     for (const tied_name& t : sharding_.ties()) {
       if (at == name_index::npos && t.kept == parameter) at = names.find(t.alias);
     }

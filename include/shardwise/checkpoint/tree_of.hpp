@@ -98,10 +98,11 @@ tree tree_of(const Source& source, const checkpoint::config& config) {
   return t;
 }
 
-/// The same for a source that has its own config, as `checkpoint::open` gives it.
+/// The same for a source that has its own config, as `checkpoint::open` gives it. Takes `Source&`, const or not, so
+/// that it is preferred to the `tree_of(Model&)` of described models.
 template <tensor_source Source>
 requires requires(const Source& source) { source.config(); }
-tree tree_of(const Source& source) { return tree_of(source, source.config()); }
+tree tree_of(Source& source) { return tree_of(source, source.config()); }
 
 }  // namespace v0
 }  // namespace shardwise
