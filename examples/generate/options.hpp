@@ -60,6 +60,7 @@ inline options parse_options(CLI::App& app, int argc, char** argv) {
   app.add_option("MODEL_DIR", o.model, "Folder with config.json and .safetensors")->required();
   app.add_option("--tp", o.tp, "Number of ranks; several, one run for each: 1,2,4")
       ->delimiter(',')
+      ->allow_extra_args(false)  // what follows a blank is the next argument
       ->type_name("N")
       ->capture_default_str();
   auto* inputs = app.add_option("--inputs", o.inputs,
@@ -68,6 +69,7 @@ inline options parse_options(CLI::App& app, int argc, char** argv) {
                      ->type_name("FILE");
   app.add_option("--tokens", o.tokens, "The prompt as token ids: 1,2,3")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->type_name("IDS")
       ->excludes(inputs);
   app.add_option("--pixel-values", pixels, "Rows of pixels of all images; NAME is pixel_values if not given")

@@ -109,7 +109,7 @@ inline sw::sharding shard_for(const chosen_plan& plan, const sw::tree& tree, std
                 << " matches nothing in this model\n";
     }
   }
-  const auto whole = sw::audit::unruled(sharding);
+  const auto whole = sw::unruled_matrices(sharding);
   if (whole.empty() || plan.kind == chosen_plan::automatic) return sharding;
   std::string text = "no row of the plan covers ";
   for (std::size_t i = 0; i < whole.size() && i < 4; ++i) {

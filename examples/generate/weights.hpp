@@ -28,16 +28,11 @@ class weights {
 
   /// Reads this rank's slices, and nothing else, out of any `tensor_source`.
   template <class Source>
-  void load(const Source& source, const sw::load_options& options = {}) {
-    sw::load(
-        *sharding_, rank_, source,
-        [&](const sw::sharded_parameter& p, const sw::tensor_shape&) {
-          return sw::tensor_traits<tensor>::view(locals_[sharding_->find(p.name)]);
-        },
-        options);
+  void load(const Source& source) {
+    sw::load(*sharding_, rank_, source, [&](const sw::sharded_parameter& p, const sw::tensor_shape&) -> tensor& {
+      return locals_[sharding_->find(p.name)];
+    });
   }
-
-  bool has(std::string_view name) const { return sharding_->find(name) != sw::sharding::npos; }
 
   /// The parameter of that name, whose whole shape must be `shape`. Throws `checkpoint_error`.
   weight at(std::string_view name, const sw::tensor_shape& shape) {
@@ -87,7 +82,6 @@ class weights {
     throw e;
   }
 
-  std::size_t size() const { return locals_.size(); }
   const tensor& local(std::size_t i) const { return locals_[i]; }
   std::size_t bytes() const {
     std::size_t n = 0;

@@ -67,6 +67,58 @@ TEST_CASE("each rank reads the bytes that it holds, and no more", "[examples]") 
   CHECK(bytes_read("llama", "hf", 4).bytes == held);
 }
 
+TEST_CASE("the vision tower runs cut by whole heads, as the engine's layout says", "[examples]") {
+  const golden_model& g = golden_of("qwen3_5_moe_vl");
+  static constexpr auto plan = sw::models::qwen3_5_moe::for_conditional_generation.with(
+      {{"model.visual.blocks.*.attn.qkv", sw::colwise.groups(3)}, {"model.visual.blocks.*.attn.proj", sw::rowwise}});
+  const auto files = sw::checkpoint::open(golden(g.folder));
+  const auto config = generate::read_config(files.config());
+  generate::options o;
+  o.inputs = golden(g.folder + "/inputs.json");
+  o.pixels = generate::tensor_in_file{golden(g.folder + "/expected.safetensors"), "pixel_values"};
+  const auto prompt = generate::read_prompt(o, config);
+  sw::tensor_shape shape;
+  const auto expected = floats(golden(g.folder + "/expected.safetensors"), "logits", shape);
+  const sw::tree tree = sw::tree_of(files);
+  for (int tp : {1, 2, 4}) {
+    INFO("tp " << tp);
+    const auto sharding = sw::shard(plan, tree, {.tp = tp, .layout = generate::engine_layout});
+    const auto ranks = generate::run_ranks(sharding, files, config, prompt, {});
+    const generate::tensor& logits = ranks[0].logits;
+    REQUIRE(logits.elements() == expected.size());
+    float largest = 0;
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      largest = std::max(largest, std::abs(logits.data()[i] - expected[i]));
+    }
+    CHECK(static_cast<double>(largest) <= g.tolerance);
+  }
+  // 4 heads over 8 ranks.
+  CHECK_THROWS_MATCHES(sw::shard(plan, tree, {.tp = 8, .layout = generate::engine_layout}), sw::shard_error,
+                       says("heads over 8 ranks"));
+}
+
+TEST_CASE("a draft head stays in its file: the engine makes no use of it", "[examples]") {
+  const temporary_folder folder;
+  std::filesystem::copy_file(golden("qwen3_5_moe_vl/config.json"), folder / "config.json");
+  const auto file = sw::checkpoint::safetensors_file::open(golden("qwen3_5_moe_vl/model.safetensors"));
+  std::vector<float> draft(64 * 128, std::nanf(""));
+  std::vector<std::vector<float>> values;
+  std::vector<sw::checkpoint::named_tensor> all{{"mtp.fc.weight", {draft.data(), sw::dtype::f32, {64, 128}}}};
+  for (std::size_t i = 0; i < file.size(); ++i) {
+    const auto info = file.info(i);
+    values.emplace_back(info.shape.elements());
+    file.read(i, sw::box::whole(info.shape), {values.back().data(), sw::dtype::f32, info.shape});
+    all.push_back({info.name, {values.back().data(), sw::dtype::f32, info.shape}});
+  }
+  sw::checkpoint::write_safetensors(folder / "model.safetensors", all);
+  const std::string prompt = " --tokens 1,2,3 --new-tokens 4 --tp 2 --plan ";
+  for (const char* plan : {"auto", "hf"}) {
+    const outcome with_draft = run("'" + (folder / "") + "'" + prompt + plan);
+    CHECK(with_draft.exit == 0);
+    CHECK(with_draft.out == run("'" + golden("qwen3_5_moe_vl") + "'" + prompt + plan).out);
+  }
+}
+
 /// config.json of a golden with one text put in the place of another.
 std::string refused_config(const std::string& folder, const std::string& from, const std::string& to) {
   std::string text = text_of(golden(folder + "/config.json"));

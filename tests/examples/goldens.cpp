@@ -81,6 +81,9 @@ TEST_CASE("the prompt's tokens can be given by hand, and new ones be fed back", 
   CHECK(r.out == "tokens: 340,396,469\n");
   CHECK(run(llama + "--tokens 17,185,333,34,250,61,108,388,8,247,340,396,469 --new-tokens 2").out ==
         "tokens: 318,186\n");
+  // Options may stand before the folder.
+  CHECK(run("--new-tokens 2 --tokens 17,185,333,34,250,61,108,388,8,247 --tp 1,2 '" + golden("llama") + "'").out ==
+        "tp 1\ntokens: 340,396\ntp 2\ntokens: 340,396\n");
 }
 
 TEST_CASE("a vision-language model reads text without images", "[examples]") {

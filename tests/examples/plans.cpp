@@ -169,6 +169,23 @@ TEST_CASE("a plan may gather and split where Hugging Face's keeps the heads apar
   }
 }
 
+TEST_CASE("a plan may cut what Hugging Face's leaves whole in the vision tower", "[examples]") {
+  const golden_model& g = golden_of("qwen3_5_moe_vl");
+  plan_rows rows = plan_of(g);
+  for (const char* mlp : {"model.visual.blocks.*.mlp", "model.visual.merger"}) {
+    rows.emplace_back(std::string(mlp) + ".linear_fc1", "colwise");
+    rows.emplace_back(std::string(mlp) + ".linear_fc2", "rowwise");
+  }
+  for (int tp : {1, 2, 4}) {
+    INFO("tp " << tp);
+    CHECK(run_plan(g, rows, tp).difference <= g.tolerance);
+  }
+  // q|k|v side by side are three groups.
+  const outcome r = run_plan(g, with(rows, "model.visual.blocks.*.attn.qkv", "colwise")).done;
+  CHECK(r.refused());
+  CHECK_THAT(r.err, ContainsSubstring("3 groups"));
+}
+
 TEST_CASE("every style with a collective matters: left out, it breaks a golden", "[examples]") {
   const golden_model &llama = golden_of("llama"), &moe = golden_of("qwen3_5_moe"), &vl = golden_of("qwen3_5_moe_vl");
   plan_rows gathered = with(plan_of(llama), "lm_head", "replicate(only attention gathers)");
