@@ -20,9 +20,9 @@ class error : public std::exception {
  public:
   static constexpr std::size_t capacity = 2000;
 
-  /// Joins `parts`: strings, and integers written in decimal.
+  /// Joins `parts`: strings, characters, and integers written in decimal.
   template <class... Parts>
-  explicit error(const Parts&... parts) {
+  requires(sizeof...(Parts) != 1 || !(std::is_base_of_v<error, Parts> || ...)) explicit error(const Parts&... parts) {
     (append(parts), ...);
   }
 
@@ -32,8 +32,10 @@ class error : public std::exception {
   /// Adds to the end of the sentence.
   template <class Part>
   void append(const Part& part) {
-    if constexpr (std::is_integral_v<Part>) {
-      append_number(static_cast<long long>(part));
+    if constexpr (std::is_same_v<Part, char>) {
+      append_text({&part, 1});
+    } else if constexpr (std::is_integral_v<Part>) {
+      append_number(part < 0, static_cast<unsigned long long>(part));
     } else {
       append_text(part);
     }
@@ -50,16 +52,15 @@ class error : public std::exception {
       text_[size_] = '\0';
     }
   }
-  void append_number(long long value) {
+  void append_number(bool negative, unsigned long long magnitude) {
     char digits[24];
     std::size_t n = sizeof digits;
-    // The magnitude is built in unsigned arithmetic: the smallest number has no positive twin.
-    auto magnitude = value < 0 ? 0ULL - static_cast<unsigned long long>(value) : static_cast<unsigned long long>(value);
+    if (negative) magnitude = 0ULL - magnitude;  // in unsigned arithmetic: the smallest number has no positive twin
     do {
       digits[--n] = static_cast<char>('0' + magnitude % 10);
       magnitude /= 10;
     } while (magnitude != 0);
-    if (value < 0) digits[--n] = '-';
+    if (negative) digits[--n] = '-';
     append_text({digits + n, sizeof digits - n});
   }
 

@@ -40,7 +40,7 @@ struct placement {
   constexpr const char* name() const {
     switch (kind) {
       case sharded: return dim == -1 ? "sharded on its last dim" : dim == 0 ? "sharded on dim 0" : "sharded";
-      case partial: return "a partial sum";
+      case partial: return op == reduction::sum ? "a partial sum" : "a partial maximum";
       default: return "replicated";
     }
   }

@@ -21,7 +21,7 @@ TEST_CASE("a large matrix that no rule covers is found with its bytes and its sh
   sw::imported_plan plan;
   plan.add("small", "colwise");
   const sw::sharding s = sw::shard(plan, model(), {.tp = 1});
-  const auto found = sw::audit::unruled(s);
+  const auto found = sw::unruled_matrices(s);
   REQUIRE(found.size() == 1);
   CHECK(found[0].name == "embed.weight");
   CHECK(found[0].bytes == 2000);
@@ -31,10 +31,10 @@ TEST_CASE("a large matrix that no rule covers is found with its bytes and its sh
 TEST_CASE("what a row covers, what is small and what is no matrix is not found", "[audit]") {
   sw::imported_plan plan;
   plan.add("embed.**", "replicate(said)");
-  CHECK(sw::audit::unruled(sw::shard(plan, model(), {.tp = 2})).empty());
+  CHECK(sw::unruled_matrices(sw::shard(plan, model(), {.tp = 2})).empty());
   sw::imported_plan other;
   other.add("vector", "replicate");
-  CHECK(sw::audit::unruled(sw::shard(other, model(), {.tp = 2})).size() == 1);
-  CHECK(sw::audit::unruled(sw::shard(other, model(), {.tp = 2}), 0.5).empty());
-  CHECK(sw::audit::unruled(sw::shard(other, model(), {.tp = 2}), 0.001).size() == 2);
+  CHECK(sw::unruled_matrices(sw::shard(other, model(), {.tp = 2})).size() == 1);
+  CHECK(sw::unruled_matrices(sw::shard(other, model(), {.tp = 2}), 0.5).empty());
+  CHECK(sw::unruled_matrices(sw::shard(other, model(), {.tp = 2}), 0.001).size() == 2);
 }

@@ -21,6 +21,9 @@
 //! error[UNDESCRIBED]: this_member_is_neither_described_nor_a_parameter<stranger, .*layer::norm
 //! error[LOCAL_PLAN] gcc: is not a valid template argument
 //! error[LOCAL_PLAN] clang: add 'static' to give it a constant address
+//! error[TIE_OF_A_MODULE]: shardwise: two rules are equally specific for the parameter named in rules_tie<parameter<...>, pattern
+//! error[TIE_OF_A_MODULE] gcc: rules_tie<[^ ]*"layers.\*"}>, [^ ]*"layers.\*"}>, [^ ]*"{layers,blocks}.\*"}>
+//! error[TIE_OF_A_MODULE] clang: rules_tie<shardwise::parameter<'l', 'a', 'y', 'e', 'r', 's', '\.', '\*'>, shardwise::pattern<
 // clang-format on
 #include "shardwise/match.hpp"
 #include "shardwise/model.hpp"
@@ -66,6 +69,9 @@ constexpr auto plan = layers + head;
 constexpr auto plan = layers + head + sw::plan({{"layers.*.down", sw::all_reduce}});
 #elif defined(DEAD_RULE)
 constexpr auto plan = layers + down + head + sw::plan({{"layers.*.upp", sw::colwise}});
+#elif defined(TIE_OF_A_MODULE)
+constexpr auto plan =
+    layers + down + head + sw::plan({{"layers.*", sw::all_reduce}, {"{layers,blocks}.*", sw::local_params}});
 #elif defined(TIE)
 constexpr auto plan = layers + down + head + sw::plan({{"layers.*.{up,down}", sw::colwise}});
 #else

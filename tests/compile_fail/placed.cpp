@@ -21,6 +21,7 @@
 //! error[RUN_TIME_CONSTRUCTOR] gcc: is private within this context
 //! error[RUN_TIME_CONSTRUCTOR] clang: calling a private constructor of class 'shardwise::placed<
 //! error[NO_ALL_REDUCE]: shardwise: this communicator has no all_reduce, and the step needs one
+//! error[SUM_OF_MAXIMA]: shardwise: sum_of_different_placements<partial<max>, ...>: the maximum of sums is not the sum of maxima
 // clang-format on
 #include "shardwise/run.hpp"
 
@@ -73,6 +74,8 @@ void forward(ranks& comm, tensor t) {
   (void)sw::elementwise(multiply, cut, x);
 #elif defined(BIAS_ON_A_PARTIAL_SUM)
   (void)(sum + bias);
+#elif defined(SUM_OF_MAXIMA)
+  (void)(sw::assume_placed<sw::partial<sw::max>>(t) + sw::assume_placed<sw::partial<sw::max>>(t));
 #elif defined(PARTIAL_BIAS)
   (void)sw::run<sw::rowwise>(comm, stream, sum, sum);
 #elif defined(WHOLE_BIAS_OF_CUT_COLUMNS)

@@ -25,6 +25,9 @@
 //! error[LONG_SEGMENT]: a_segment_is_longer_than_255_bytes
 //! error[NO_GROUPS]: a_packed_dim_has_1_to_8_groups
 //! error[NINE_GROUPS]: a_packed_dim_has_1_to_8_groups
+//! error[GROUPS_OF_AN_EMBEDDING]: this_style_has_no_groups
+//! error[UNITS_OF_A_WHOLE]: this_style_has_no_units
+//! error[OVERRIDDEN_AND_ADDED]: the_same_pattern_has_two_styles
 #include "shardwise/plan.hpp"
 
 namespace sw = shardwise;
@@ -76,12 +79,17 @@ constexpr auto plan = layers.under("1.2.3.4.5.6.7.8.9.10");
 constexpr auto plan = sw::plan({{FIFTY FIFTY FIFTY FIFTY FIFTY "xxxxxx", sw::colwise}});
 #elif defined(NO_GROUPS)
 constexpr auto plan = sw::plan({{"up", sw::colwise.groups(0)}});
+#elif defined(GROUPS_OF_AN_EMBEDDING)
+constexpr auto plan = sw::plan({{"up", sw::embedding_rowwise.groups(2)}});
+#elif defined(UNITS_OF_A_WHOLE)
+constexpr auto plan = sw::plan({{"up", sw::replicate.units("heads")}});
+#elif defined(OVERRIDDEN_AND_ADDED)
+constexpr auto plan = layers.with({{"layers.*.up", sw::rowwise}}) + sw::plan({{"layers.*.up", sw::colwise}});
 #elif defined(NINE_GROUPS)
 constexpr auto plan = sw::plan({{"up", sw::packed_colwise<9>}});
 #else
 constexpr auto plan = layers.under("1.2.3.4.5.6.7.8.9") + layers.with({{"layers.*.up", sw::rowwise}}) +
-                      sw::plan({{"layers.*.up", sw::colwise},
-                                {"layers.*.{q,k}_proj", sw::colwise},
+                      sw::plan({{"layers.*.{q,k}_proj", sw::colwise},
                                 {"{a}.{b,c}.**", sw::colwise.groups(8)},
                                 {FIFTY FIFTY FIFTY FIFTY FIFTY "xxxxx", sw::packed_colwise<1>}});
 #endif

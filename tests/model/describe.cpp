@@ -112,6 +112,22 @@ struct kinds {
   SHARDWISE_MEMBERS(kinds, layers, maybe)
 };
 
+// The same, with a parameter of their own after a module.
+struct late_a {
+  linear attn;
+  tensor scale;
+  SHARDWISE_MEMBERS(late_a, attn, scale)
+};
+struct late_b {
+  linear attn;
+  tensor scale;
+  SHARDWISE_MEMBERS(late_b, attn, scale)
+};
+struct late_kinds {
+  std::vector<std::variant<late_a, late_b>> layers;
+  SHARDWISE_MEMBERS(late_kinds, layers)
+};
+
 struct only_a_parameter {
   tensor weight;
   SHARDWISE_MEMBERS(only_a_parameter, weight)
@@ -157,6 +173,7 @@ namespace {
 static_assert(sw::described<forms::linear> && sw::described<forms::foreign> && !sw::described<int>);
 static_assert(sw::holds<std::vector<int>> && sw::holds<int[3]> && sw::holds<std::unique_ptr<int>> && sw::holds<int*>);
 static_assert(sw::holds<std::optional<int>> && sw::holds<std::variant<int, float>> && !sw::holds<int>);
+static_assert(sw::schema<forms::late_kinds>.parameter_count == sw::schema<forms::linear>.parameter_count + 1);
 static_assert(sw::field<&forms::linear::weight>::name == "weight");
 static_assert(sw::field<&forms::recurrence::conv_>::name == "conv");
 

@@ -147,3 +147,14 @@ TEST_CASE("a plan made at run time is the plan of compile time", "[plan]") {
     CHECK(made[i].literals == under[i].literals);
   }
 }
+
+TEST_CASE("groups and units are refused where a style cuts nothing that could have them", "[plan]") {
+  CHECK_THROWS_MATCHES(
+      sw::rowwise_split_input.groups(2), sw::plan_error,
+      says("'rowwise_split_input' has no groups: only colwise, colwise_gather_output and rowwise cut a "
+           "packed dim"));
+  CHECK_THROWS_MATCHES(sw::replicate.units("heads"), sw::plan_error,
+                       says("'replicate' cuts nothing, so that it has no units"));
+  CHECK_THROWS_AS(sw::moe_tp_experts.units("heads"), sw::plan_error);
+  CHECK(sw::replicate.groups(1) == sw::style(sw::replicate));
+}

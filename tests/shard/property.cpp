@@ -146,10 +146,11 @@ trial throw_trial(dice& d) {
   t.tp = 1 + static_cast<int>(d.below(8));
   t.imported = d.below(2) == 0;
   t.how = kinds[d.below(std::size(kinds))];
-  // Hugging Face has two packed styles; ours may all have groups.
-  const bool packs = t.how.kind == sw::style_kind::colwise || t.how.kind == sw::style_kind::rowwise;
-  if (packs ? d.below(2) == 0 : !t.imported && d.below(3) == 0) t.how = t.how.groups(2 + static_cast<int>(d.below(2)));
-  if (d.below(4) == 0) {
+  // Hugging Face has two packed styles; ours may gather a packed output too.
+  const bool packs = t.how.kind == sw::style_kind::colwise || t.how.kind == sw::style_kind::rowwise ||
+                     (!t.imported && t.how.kind == sw::style_kind::colwise_gather_output);
+  if (packs && d.below(2) == 0) t.how = t.how.groups(2 + static_cast<int>(d.below(2)));
+  if (t.how.kind != sw::style_kind::replicate && d.below(4) == 0) {
     t.how = t.how.units("heads");
     t.units = 1 + d.below(9);
   }

@@ -155,7 +155,7 @@ TEST_CASE("what does not divide is refused once a kind, with what, how many, ove
         "the plan does not fit 4 ranks: 6 elements a group over 4 ranks (up.weight); legal sizes: 1, 2, 3, 6");
   const auto five = sw::plan({{"up", sw::packed_colwise<5>}, {"down", sw::replicate}});
   CHECK(refusal<sw::shard_error>(five, linears(), {}) ==
-        "the plan does not fit 1 rank: 12 rows in 5 equal groups (up.weight); legal sizes: none up to 64");
+        "the plan does not fit 1 rank: 12 elements in 5 equal groups (up.weight); legal sizes: none up to 64");
   sw::tree model = linears();
   model.config("", "num_key_value_heads", 5);
   const auto units = sw::plan({{"up", sw::colwise.units("num_key_value_heads")}, {"down", sw::replicate}});
@@ -350,15 +350,15 @@ TEST_CASE("groups that differ from the engine's are refused, with the style to u
   const auto packed = sw::plan({{"up", sw::packed_colwise<2>}, {"down", sw::rowwise}});
   CHECK(refusal<sw::shard_error>(packed, linears(), {.tp = 2, .layout = two}) == "");
   CHECK(refusal<sw::shard_error>(up_down, linears(), {.tp = 2, .layout = two}) ==
-        "'up.weight' is 2 groups laid side by side, and colwise cuts it as 1, so that each rank would get rows of the "
+        "'up.weight' is 2 groups laid side by side, and colwise cuts it as 1, so that each rank would get parts of the "
         "wrong ones: use packed_colwise");
   CHECK(refusal<sw::shard_error>(packed, linears(), {.tp = 2, .layout = three}) ==
-        "'up.weight' is 3 groups laid side by side, and packed_colwise cuts it as 2, so that each rank would get rows "
+        "'up.weight' is 3 groups laid side by side, and packed_colwise cuts it as 2, so that each rank would get parts "
         "of the wrong ones: use colwise.groups(n)");
   const auto both = sw::plan({{"up", sw::packed_colwise<2>}, {"down", sw::packed_rowwise<2>}});
   CHECK(refusal<sw::shard_error>(both, linears(), {.tp = 2, .layout = two}) ==
-        "'down.weight' is 1 group, and packed_rowwise cuts it as 2, so that each rank would get rows of the wrong "
-        "ones: use colwise or rowwise");
+        "'down.weight' is 1 group, and packed_rowwise cuts it as 2, so that each rank would get parts of the wrong "
+        "ones: use rowwise");
 }
 
 TEST_CASE("a rule of a parameter alone has no step that gathers, so the engine's groups and units hold", "[shard]") {
@@ -382,7 +382,7 @@ TEST_CASE("only leaves out what other pipeline stages hold, and their faults", "
   sw::tree t = attention("", "");
   t.add("head.weight", sw::dtype::f32, {8, 4});
   const auto plan = heads + sw::plan({{"head", sw::colwise_gather_output}});
-  const sw::sharding s = sw::shard(plan, t, {.tp = 3, .only = "layers.1.** nothing.**"});
+  const sw::sharding s = sw::shard(plan, t, {.tp = 3, .only = "layers.1.**"});
   CHECK(s.size() == 3);
   CHECK(s[0].name == "layers.1.q_proj.weight");
   CHECK(s.find("layers.0.q_proj.weight") == sw::sharding::npos);
@@ -455,4 +455,44 @@ TEST_CASE("the rules of an imported plan that match nothing are listed with thei
   const sw::sharding s = sw::shard(plan, t, {.tp = 2});
   REQUIRE(s.unmatched_rules().size() == 1);
   CHECK(s.pattern(s.unmatched_rules()[0]) == "a.*.upp");
+}
+
+TEST_CASE("a pattern of only that matches no parameter is refused, since the stage would hold nothing", "[shard]") {
+  CHECK(refusal<sw::shard_error>(up_down, linears(), {.tp = 1, .only = "up.** dwon.**"}) ==
+        "only = 'dwon.**' matches no parameter of this model: a pattern names parameters, so that a module's are "
+        "'<module>.**'");
+  CHECK(refusal<sw::shard_error>(up_down, linears(), {.tp = 1, .only = "up"}).find("only = 'up'") == 0);
+}
+
+TEST_CASE("a stage that has only the tied name holds the parameter under it", "[shard]") {
+  sw::tree t;
+  t.add("model.embed.weight", sw::dtype::f32, {8, 4}).add("model.norm.weight", sw::dtype::f32, {4});
+  t.tie("model.embed.weight", "lm_head.weight");
+  const auto plan = sw::plan(
+      {{"model.embed", sw::embedding_rowwise}, {"model.norm", sw::replicate}, {"lm_head", sw::colwise_gather_output}});
+  const sw::sharding last = sw::shard(plan, t, {.tp = 2, .only = "lm_head.**"});
+  REQUIRE(last.size() == 1);
+  CHECK(last[0].name == "lm_head.weight");
+  CHECK(last[0].stored_as == "model.embed.weight");
+  CHECK(last.local_shape(0, 1) == sw::tensor_shape{4, 4});
+  CHECK(last.step("lm_head").then() == sw::collective::gather_last_dim);
+  const sw::sharding first = sw::shard(plan, t, {.tp = 2, .only = "model.**"});
+  CHECK(first.size() == 2);
+  CHECK(first.find("lm_head.weight") == sw::sharding::npos);
+}
+
+TEST_CASE("a plan with one row of its own is strict again: a hole in it is refused", "[shard]") {
+  sw::imported_plan imported;
+  imported.add("up", "colwise");
+  CHECK_NOTHROW(sw::shard(imported, linears(), {.tp = 2}));
+  constexpr auto mixed = sw::plan({{"up", sw::colwise}}).as_hugging_face() + sw::plan({{"*.bias", sw::replicate}});
+  CHECK(refusal<sw::shard_error>(mixed, linears(), {.tp = 2}).find("no rule of this plan matches 'down.weight'") == 0);
+}
+
+TEST_CASE("an empty dim is cut into empty pieces", "[shard]") {
+  sw::tree t;
+  t.add("w.weight", sw::dtype::f32, {0, 8});
+  sw::imported_plan imported;
+  imported.add("w", "packed_colwise");
+  for (int tp : {1, 3}) CHECK(sw::shard(imported, t, {.tp = tp}).local_shape(0, tp - 1) == sw::tensor_shape{0, 8});
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shardwise/testing/matchers.hpp"
 
+#include <cmath>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -104,9 +105,39 @@ TEST_CASE("an engine that throws on one rank is found, with its words", "[testin
   const model m;
   const sw::testing::engine dies = [](const sw::sharding&, sw::in_process_communicator& comm) -> std::vector<float> {
     if (comm.size() > 1 && comm.rank() == 1) throw sw::shard_error("no weights here");
-    return {};
+    return {1};
   };
   MatchesUnsharded matcher(plan, m.tree, {2});
   CHECK_FALSE(matcher.match(dies));
   CHECK_THAT(matcher.describe(), Catch::Matchers::ContainsSubstring("no weights here"));
+}
+
+TEST_CASE("a NaN anywhere is a difference", "[testing]") {
+  const model m;
+  for (std::size_t at : {0u, 1u, 3u}) {
+    const sw::testing::engine poisoned = [at](const sw::sharding& s, sw::in_process_communicator&) {
+      std::vector<float> y(4, 1.f);
+      if (s.tp() > 1) y[at] = std::nanf("");
+      return y;
+    };
+    CHECK_THAT(poisoned, !MatchesUnsharded(plan, m.tree, {2}).within(1e9));
+  }
+}
+
+TEST_CASE("no sizes and no values match nothing", "[testing]") {
+  const model m;
+  CHECK_THAT(engine_of(m, true), !MatchesUnsharded(plan, m.tree, {}));
+  const sw::testing::engine empty = [](const sw::sharding&, sw::in_process_communicator&) {
+    return std::vector<float>();
+  };
+  CHECK_THAT(empty, !MatchesUnsharded(plan, m.tree, {2}));
+  CHECK_FALSE(RejoinsAfter(plan, m.tree, {}).match(m.source));
+}
+
+TEST_CASE("coverage is of names alone: what does not divide, or a config that lacks a number, is no hole",
+          "[testing]") {
+  const model m;
+  constexpr auto units =
+      sw::plan({{"up", sw::colwise.units("heads")}, {"down", sw::rowwise}, {"norm", sw::replicate("small")}});
+  CHECK_THAT(m.tree, IsCoveredBy(units));
 }

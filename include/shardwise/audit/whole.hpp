@@ -9,8 +9,6 @@
 
 namespace shardwise {
 inline namespace v0 {
-namespace audit {
-
 /// A matrix that no rule covers: it is whole on every rank, and nobody said so.
 struct unruled_matrix {
   std::string_view name;  ///< lives as long as the sharding
@@ -20,7 +18,7 @@ struct unruled_matrix {
 
 /// The parameters with two or more dims that no rule covers and that hold more than `threshold` of the model's bytes,
 /// in the order of the model. Norms and the like are not worth a row.
-inline detail::list<unruled_matrix> unruled(const sharding& s, double threshold = 0.01) {
+inline detail::list<unruled_matrix> unruled_matrices(const sharding& s, double threshold = 0.01) {
   std::size_t total = 0;
   for (const sharded_parameter& p : s) total += p.shape.elements() * size_of(p.type);
   detail::list<unruled_matrix> found;
@@ -32,6 +30,5 @@ inline detail::list<unruled_matrix> unruled(const sharding& s, double threshold 
   return found;
 }
 
-}  // namespace audit
 }  // namespace v0
 }  // namespace shardwise

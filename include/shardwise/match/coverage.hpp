@@ -20,10 +20,10 @@ inline constexpr std::size_t named_findings = 8;
 /// What a plan leaves open in a model. True as a bool when that is nothing.
 struct coverage_verdict {
   std::size_t holes = 0;                      ///< parameters that no rule covers
-  std::size_t ties = 0;                       ///< parameters of which two rules speak equally
+  std::size_t ties = 0;                       ///< parameters, or modules, of which two rules speak equally
   std::size_t idle = 0;                       ///< rules that match no parameter and no module
   std::uint16_t hole[named_findings]{};       ///< indices of parameters in the schema
-  std::uint16_t tie[named_findings]{};        ///< indices of parameters in the schema
+  std::uint16_t tie[named_findings]{};        ///< indices of parameters in the schema; after them, of modules
   std::uint16_t idle_rule[named_findings]{};  ///< indices of rules in the plan
   constexpr explicit operator bool() const { return holes + ties + idle == 0; }
 };
@@ -37,13 +37,17 @@ struct hit {
   constexpr void operator()(std::uint16_t r) { seen[r / 64] |= std::uint64_t{1} << (r % 64); }
 };
 
-// Depends on the plan only: instantiated once, not once per parameter.
-template <std::size_t Rules>
-constexpr hit<Rules> find_hit(const plan<Rules>& rules, segments path) {
-  hit<Rules> h{};
+// A schema's path as a name: a container's star stands for its numbers.
+constexpr segments as_name(segments path) {
   mark_numbers(path);
   for (std::size_t i = 0; i < path.count; ++i) path.at[i].number |= path.at[i].is_star();
-  h.who = find_parameter_rule(rules, path, h);
+  return path;
+}
+// Depends on the plan only: instantiated once, not once per parameter.
+template <std::size_t Rules>
+constexpr hit<Rules> find_hit(const plan<Rules>& rules, const segments& path) {
+  hit<Rules> h{};
+  h.who = find_parameter_rule(rules, as_name(path), h);
   return h;
 }
 // One constant evaluation per parameter, so that no compiler's step limit is met by a large model.
@@ -65,6 +69,11 @@ constexpr void note(std::uint16_t (&list)[named_findings], std::size_t& count, s
   ++count;
 }
 
+template <class Model>
+constexpr segments named_module(std::size_t m) {
+  return as_name(schema<Model>.module_path(m));
+}
+
 template <class Model, const auto& Plan>
 consteval coverage_verdict make_coverage() {
   constexpr std::size_t words = std::remove_cvref_t<decltype(Plan)>::capacity / 64 + 1;
@@ -80,9 +89,24 @@ consteval coverage_verdict make_coverage() {
     if (Plan.rules[r].optional || (seen[r / 64] >> (r % 64) & 1) != 0) continue;
     bool used = false;  // a rule may speak of a module without parameters of its own
     for (std::size_t m = 0; m < schema<Model>.module_count && !used; ++m) {
-      used = matches_module(Plan.rules[r], schema<Model>.module_path(m));
+      used = matches_module(Plan.rules[r], named_module<Model>(m));
     }
     if (!used) note(v.idle_rule, v.idle, r);
+  }
+  // Rules without a parameter half tie on modules only.
+  for (std::size_t r = 0; r < Plan.count; ++r) {
+    if (Plan.rules[r].how.has_parameter_half()) continue;
+    for (std::size_t m = 0; m < schema<Model>.module_count; ++m) {
+      if (!matches_module(Plan.rules[r], named_module<Model>(m))) continue;
+      const owner who = find_module_rule(Plan, named_module<Model>(m));
+      if (who.tied_with != no_rule && (who.rule == r || who.tied_with == r)) {
+        bool known = false;
+        for (std::size_t t = 0; t < v.ties && t < named_findings; ++t) {
+          known |= v.tie[t] == schema<Model>.parameter_count + m;
+        }
+        if (!known) note(v.tie, v.ties, schema<Model>.parameter_count + m);
+      }
+    }
   }
   return v;
 }
@@ -116,7 +140,9 @@ struct rules_tie {
 namespace detail {
 template <class Model, const auto& Plan>
 consteval owner tied_at(std::size_t i) {
-  return all_hits<Model, Plan>::all[i].who;
+  constexpr std::size_t parameters = schema<Model>.parameter_count;
+  return i < parameters ? all_hits<Model, Plan>::all[i].who
+                        : find_module_rule(Plan, named_module<Model>(i - parameters));
 }
 
 template <class Model, const auto& Plan, class Holes, class Ties, class Idle>

@@ -29,7 +29,7 @@ struct pattern;
 
 namespace detail {
 template <class Model, std::size_t I>
-using parameter_named = parameter<text_of<length_of(schema<Model>.parameter_path(I))>(schema<Model>.parameter_path(I))>;
+using parameter_named = parameter<text_of<length_of(schema<Model>.path(I))>(schema<Model>.path(I))>;
 template <const auto& Plan, std::size_t I>
 using pattern_named = pattern<text_of<length_of(Plan.rules[I].pattern)>(Plan.rules[I].pattern)>;
 }  // namespace detail
@@ -44,7 +44,7 @@ struct pattern;
 namespace detail {
 template <class Model, std::size_t I>
 struct parameter_at {
-  static constexpr auto text = text_of<length_of(schema<Model>.parameter_path(I))>(schema<Model>.parameter_path(I));
+  static constexpr auto text = text_of<length_of(schema<Model>.path(I))>(schema<Model>.path(I));
   template <std::size_t... K>
   static auto spell(std::index_sequence<K...>) -> parameter<text.chars[K]...>;
   using type = decltype(spell(std::make_index_sequence<sizeof(text.chars) - 1>{}));

@@ -26,6 +26,7 @@ inline constexpr std::uint16_t no_parent = 0xffff;
 struct node {
   segment name;
   std::uint16_t parent = no_parent;
+  bool shared = false;  // a module that several kinds have
 };
 inline constexpr segment each{"*", 1};
 template <class Field>
@@ -88,16 +89,19 @@ struct schema_of {
   std::size_t parameter_count = 0, module_count = 0;
 
   constexpr void parameter(std::uint16_t parent, const detail::segment& name) {
-    for (std::size_t i = parameter_count; i-- > 0;) {
-      if (parameters[i].parent == parent && detail::same(parameters[i].name, name)) return;
-      if (parameters[i].parent < parent) break;
+    if (parent != detail::no_parent && modules[parent].shared) {
+      for (std::size_t i = 0; i < parameter_count; ++i) {
+        if (parameters[i].parent == parent && detail::same(parameters[i].name, name)) return;
+      }
     }
     parameters[parameter_count++] = {name, parent};
   }
   constexpr std::uint16_t module(std::uint16_t parent, const detail::segment& name) {
     if (parent != detail::no_parent) {
       for (std::size_t i = parent + std::size_t{1}; i < module_count; ++i) {
-        if (modules[i].parent == parent && detail::same(modules[i].name, name)) return static_cast<std::uint16_t>(i);
+        if (modules[i].parent != parent || !detail::same(modules[i].name, name)) continue;
+        modules[i].shared = true;
+        return static_cast<std::uint16_t>(i);
       }
     }
     modules[module_count] = {name, parent};
@@ -106,6 +110,10 @@ struct schema_of {
 
   constexpr detail::segments parameter_path(std::size_t i) const { return path_of(parameters[i]); }
   constexpr detail::segments module_path(std::size_t i) const { return path_of(modules[i]); }
+  /// Parameters first, then modules.
+  constexpr detail::segments path(std::size_t i) const {
+    return i < parameter_count ? parameter_path(i) : module_path(i - parameter_count);
+  }
 
  private:
   constexpr detail::segments path_of(const detail::node& n) const {

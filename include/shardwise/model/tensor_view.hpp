@@ -30,6 +30,7 @@ struct tensor_view {
 
   /// Row-major without gaps?
   constexpr bool contiguous() const {
+    if (elements() == 0) return true;
     std::size_t stride = 1;
     for (std::size_t d = shape.dims(); d-- > 0;) {
       if (shape[d] != 1 && strides[d] != stride) return false;

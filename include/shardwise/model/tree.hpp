@@ -36,7 +36,8 @@ class tree {
   tree& add(std::string_view name, dtype type, const tensor_shape& shape) {
     const std::string_view kept = texts_.keep(name);
     if (!index_.add(kept, entries_.size()))
-      detail::raise(plan_error("the tree has two parameters called '", name, "'"));
+      detail::raise(
+          plan_error("the tree has two parameters called '", name, "': register each once, under its own name"));
     entries_.push({kept, type, shape});
     bytes_ += shape.elements() * size_of(type);
     return *this;
@@ -54,7 +55,13 @@ class tree {
 
   /// Registers a number of config.json. `section` is "" for the root, or the name of a submodel's config:
   /// "text_config".
+  /// The same number twice is one; another value for it throws `plan_error`.
   tree& config(std::string_view section, std::string_view field, std::int64_t value) {
+    if (const config_number* known = find_number(section, field)) {
+      if (known->value == value) return *this;
+      detail::raise(plan_error("the config number '", section, section.empty() ? "" : ".", field, "' is ", known->value,
+                               " and ", value, ": register it once"));
+    }
     numbers_.push({texts_.keep(section), texts_.keep(field), value});
     return *this;
   }

@@ -88,7 +88,7 @@ void visit_parameters(Model& model, F&& f) {
 }
 
 /// The tree of a described model whose parameters have their whole shapes. Needs `tensor_traits` of its tensors.
-template <class Model>
+template <described Model>
 tree tree_of(Model& model) {
   tree t;
   visit_parameters(model, [&]<class Tensor>(std::string_view name, Tensor& parameter) {

@@ -69,7 +69,7 @@ inline constexpr auto head = plan({{"lm_head", colwise_gather_output}});
 
 /// As Hugging Face merges a plan: the head class's rule, then the base model's under its prefix, the embedding first.
 template <std::size_t N>
-constexpr auto merged(const plan<N>& base, std::string_view prefix) {
+constexpr auto merged(const plan<N>& base, const char* prefix) {
   return (blocks::head + (blocks::embedding + base).under(prefix)).as_hugging_face();
 }
 

@@ -26,6 +26,9 @@ inline constexpr style_name other_style_names[] = {
     {"local_packed_rowwise", packed_rowwise<2>},
 };
 
+inline constexpr std::string_view styles_of_later_versions[] = {"sequence_parallel", "moe_identity_expert",
+                                                                "grouped_gemm", "ep_dispatch_experts"};
+
 // How many letters apart two words are, for "did you mean"; words over 63 letters are far from everything.
 constexpr std::size_t distance(std::string_view a, std::string_view b) {
   constexpr std::size_t longest = 64;
@@ -62,10 +65,23 @@ inline style parse_style(std::string_view text) {
   }
   constexpr std::string_view open = "replicate(";
   if (text.starts_with(open) && text.ends_with(")") && text.size() > open.size() + 1) {
-    return replicate(text.substr(open.size(), text.size() - open.size() - 1));
+    style s = replicate;
+    s.reason = text.substr(open.size(), text.size() - open.size() - 1);
+    return s;
   }
   std::string_view nearest;
   std::size_t best = ~std::size_t{};
+  for (std::string_view later : detail::styles_of_later_versions) {
+    if (later != text) continue;
+    detail::raise(plan_error("'", text,
+                             "' is a style of Hugging Face that this version does not have: leave the row out, "
+                             "or use replicate(why)"));
+  }
+  if (text == "ep_router") {
+    detail::raise(
+        plan_error("'ep_router' was removed by Hugging Face: the router is whole, replicate(why), and the experts "
+                   "say how they are cut"));
+  }
   plan_error e("unknown style '", text, "'");
   const auto consider = [&](std::string_view name) {
     const std::size_t d = detail::distance(text, name);
@@ -81,7 +97,7 @@ inline style parse_style(std::string_view text) {
     e.append(nearest);
     e.append(std::string_view("'?"));
   }
-  e.append(std::string_view(" Known styles: replicate(why)"));
+  e.append(std::string_view(best <= 4 ? " Known styles: replicate(why)" : "; known styles: replicate(why)"));
   for (const style_facts& f : style_table) {
     e.append(std::string_view(", "));
     e.append(f.name);

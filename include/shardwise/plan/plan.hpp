@@ -55,15 +55,14 @@ struct plan {
   /// Adds a row; a pattern that is there already must have the same style.
   constexpr void add(const rule& r) {
     for (std::size_t i = 0; i < count; ++i) {
-      if (rules[i].overrides == r.overrides && rules[i].same_pattern(r)) {
-        return detail::same_pattern_needs_same_style(r.text, rules[i], r);
-      }
+      if (rules[i].same_pattern(r)) return detail::same_pattern_needs_same_style(r.text, rules[i], r);
     }
     rules[count++] = r;
   }
 
-  /// The same plan for a model that sits under `prefix` in a larger one: "model.language_model".
-  constexpr plan under(std::string_view prefix) const {
+  /// The same plan for a model that sits under `prefix` in a larger one: "model.language_model". The text outlives the
+  /// plan, like every pattern.
+  constexpr plan under(const char* prefix) const {
     plan out = *this;
     for (rule& r : out) {
       const detail::segments tail = r.pattern;
@@ -75,7 +74,7 @@ struct plan {
     return out;
   }
 
-  /// The rows of both.
+  /// The rows of both. Overrides of either stay overrides, of the other's rows too.
   template <std::size_t M>
   constexpr plan<N + M> operator+(const plan<M>& other) const {
     plan<N + M> out = widened<M>();

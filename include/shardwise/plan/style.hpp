@@ -94,6 +94,12 @@ namespace detail {
 [[noreturn]] inline void a_packed_dim_has_1_to_8_groups(int groups) {
   raise(plan_error("a packed dim was given ", groups, " groups; it may have 1 to ", max_groups));
 }
+[[noreturn]] inline void this_style_has_no_groups(std::string_view name) {
+  raise(plan_error("'", name, "' has no groups: only colwise, colwise_gather_output and rowwise cut a packed dim"));
+}
+[[noreturn]] inline void this_style_has_no_units(std::string_view name) {
+  raise(plan_error("'", name, "' cuts nothing, so that it has no units"));
+}
 constexpr void check_groups(int groups) {
   if (groups < 1 || groups > static_cast<int>(max_groups)) a_packed_dim_has_1_to_8_groups(groups);
 }
@@ -125,6 +131,9 @@ struct style {
   /// The cut dim consists of this many groups laid side by side (gate|up: 2), each cut by itself.
   constexpr style groups(int n) const {
     detail::check_groups(n);
+    const bool packs =
+        kind == style_kind::colwise || kind == style_kind::colwise_gather_output || kind == style_kind::rowwise;
+    if (n > 1 && !packs) detail::this_style_has_no_groups(facts().name);
     style s = *this;
     s.group_count = static_cast<std::uint8_t>(n);
     return s;
@@ -132,6 +141,7 @@ struct style {
   /// The cut dim (each of its groups) consists of as many equal units as this field of config.json says, and no unit is
   /// cut. The field is looked up in the submodel's own config: see `tree::number`.
   constexpr style units(const char* config_field) const {
+    if (facts().cut == cut_of::whole || facts().cut == cut_of::no_half) detail::this_style_has_no_units(facts().name);
     style s = *this;
     s.unit = config_field;
     return s;
@@ -181,9 +191,9 @@ struct moe_tp_experts_t : style_tag<style_kind::moe_tp_experts, replicated, part
 struct local_params_t : style_tag<style_kind::local_params, replicated, replicated, replicated> {};
 /// The module's output is a partial sum, and is reduced. Says nothing of parameters.
 struct all_reduce_t : style_tag<style_kind::all_reduce, replicated, partial<>, replicated> {};
-/// Whole on every rank: said, not implied. `replicate("why")` says why, which an audit asks of anything large.
+/// Whole on every rank: said, not implied. `replicate("why")` says why; the text outlives the plan.
 struct replicate_t : style_tag<style_kind::replicate, replicated, replicated, replicated> {
-  constexpr style operator()(std::string_view reason) const {
+  constexpr style operator()(const char* reason) const {
     style s = *this;
     s.reason = reason;
     return s;

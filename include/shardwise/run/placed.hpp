@@ -87,6 +87,13 @@ struct sum_of_different_placements {
 };
 template <class P>
 struct sum_of_different_placements<P, P> {};
+template <class Op>
+struct sum_of_different_placements<partial<Op>, partial<Op>> {
+  static_assert(
+      std::same_as<Op, sum>,
+      "shardwise: sum_of_different_placements<partial<max>, ...>: the maximum of sums is not the sum of maxima; "
+      "reduce both first, then add");
+};
 template <class P>
 struct partial_must_be_reduced_first {};
 template <class Op>
@@ -110,7 +117,9 @@ namespace detail {
 template <class View, class A, class B, class Add>
 constexpr auto sum_of(const placed<View, A>& a, const placed<View, B>& b, Add&& add) {
   if constexpr (std::same_as<A, at_run_time>) {
-    if (a.where() != b.where()) detail::raise_different(a.where(), b.where(), "add");
+    if (a.where() != b.where() || a.where() == placement(partial<max>{})) {
+      detail::raise_different(a.where(), b.where(), "add");
+    }
     return assume_placed(a.where(), add(a.local(), b.local()));
   } else {
     (void)sum_of_different_placements<A, B>{};

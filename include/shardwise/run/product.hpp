@@ -21,7 +21,7 @@ inline placement product(placement x, const sharded_parameter& weight) {
   const std::size_t dims = weight.shape.dims();
   const bool on_in = w.kind == placement::sharded && w.dim == -1;
   const bool on_out = w.kind == placement::sharded && dims >= 2 && w.dim == static_cast<int>(dims) - 2;
-  if (w.kind == placement::replicated && x.kind != placement::sharded) return x;
+  if (w.kind == placement::replicated && (x.kind == placement::replicated || x == placement(partial<>{}))) return x;
   if (on_out && x.kind == placement::replicated) return sharded<-1>{};
   if (on_in && x == placement(sharded<-1>{})) return partial<>{};
   if (on_in && x.kind == placement::replicated) {

@@ -50,6 +50,16 @@ tensor_view dense(const View& x, std::string_view module) {
   return v;
 }
 
+inline void check_has_dims(const step& s, const tensor_view& v) {
+  if (v.shape.dims() == 0)
+    raise(placement_error("'", s.module, "' was given a scalar, and it has a last dim to work on"));
+}
+inline void check_size(const step& s, int ranks) {
+  if (s.tp == ranks) return;
+  raise(comm_error("the step of '", s.module, "' is of a sharding for ", s.tp, " ranks, and the communicator has ",
+                   ranks, ": shard for its size, {.tp = comm.size()}"));
+}
+
 template <class C, class View>
 void all_reduce(const step& s, C& comm, typename C::stream_type stream, View& x, reduction op) {
   static_assert(can_all_reduce<C>, "shardwise: this communicator has no all_reduce, and the step needs one");
@@ -62,6 +72,7 @@ template <class C, class View>
 View gather_last_dim(const step& s, C& comm, typename C::stream_type stream, const View& x) {
   static_assert(can_gather_last_dim<C>, "shardwise: this communicator has no gather_last_dim, and the step needs one");
   const tensor_view local = dense(x, s.module);
+  check_has_dims(s, local);
   const int ranks = comm.size();
   if (ranks > max_ranks) raise(comm_error("a gather over ", ranks, " ranks; at most ", max_ranks, " are held"));
   const std::size_t width = local.shape.last();
@@ -107,7 +118,9 @@ void add_bias(const step& s, View& x, const View& bias, Stream stream) {
       "shardwise: a bias needs tensor_traits<your tensor>::add_to_rows(x, bias, stream)");
   const tensor_view v = tensor_traits<View>::view(x), b = tensor_traits<View>::view(const_cast<View&>(bias));
   if (b.shape.dims() != 1 || b.shape[0] != v.shape.last()) {
-    raise(placement_error("'", s.module, "': a bias of ", b.elements(), " elements for rows of ", v.shape.last()));
+    raise(placement_error("the bias of '", s.module, "' has ", b.elements(),
+                          " elements, and the rows of its output have ", v.shape.last(),
+                          ": give the bias that is cut like the output"));
   }
   tensor_traits<View>::add_to_rows(x, bias, stream);
 }
@@ -120,9 +133,7 @@ struct step_kinds {
 // `Bias` is `const View*`, or `std::nullptr_t` for none.
 template <step_kinds May, class C, class View, class Bias>
 View finish(const step& s, C& comm, typename C::stream_type stream, View x, [[maybe_unused]] Bias bias) {
-  if (s.tp != comm.size()) {
-    raise(comm_error("the sharding is for ", s.tp, " ranks, and the communicator has ", comm.size()));
-  }
+  check_size(s, comm.size());
   const bool reduces = s.then() == collective::all_reduce;
   const auto biased_where = [&]([[maybe_unused]] bool here) {
     if constexpr (!std::same_as<Bias, std::nullptr_t>) {
@@ -166,15 +177,18 @@ struct tag_traits {
 template <style_kind Kind, class In, class Local, class Out, int Groups>
 tag_traits<Kind, In, Local, Out, Groups> traits_of(const style_tag<Kind, In, Local, Out, Groups>&);
 
-template <auto Style, class C>
-step step_of(const C& comm) {
-  step s;
-  s.module = static_cast<style>(Style).name();
-  s.how = Style;
-  s.tp = comm.size();
-  s.features.groups = s.how.group_count;
-  return s;
-}
+// The step of a style that is known at compile time, of equal pieces.
+struct step_maker {
+  template <auto Style, class C>
+  static step of(const C& comm) {
+    step s;
+    s.module = static_cast<style>(Style).name();
+    s.how = Style;
+    s.tp = comm.size();
+    s.features.groups = s.how.group_count;
+    return s;
+  }
+};
 template <class X>
 inline constexpr bool is_placed = false;
 template <class View, class P>
@@ -182,17 +196,15 @@ inline constexpr bool is_placed<placed<View, P>> = true;
 
 template <class View>
 View chunk_of(const step& s, int rank, const View& x) {
-  const std::size_t whole = tensor_traits<View>::view(const_cast<View&>(x)).shape.last();
+  const tensor_view v = tensor_traits<View>::view(const_cast<View&>(x));
+  check_has_dims(s, v);
+  const std::size_t whole = v.shape.last();
   if (s.extent != 0 && s.extent != whole) {
     raise(placement_error("'", s.module, "' splits an input of ", s.extent, " columns, and was given ", whole));
   }
   cut features = s.features;
   if (s.extent == 0) features.dim = 0;
-  const intervals mine = pieces_of(features, whole, s.tp, rank);
-  if (mine.count > 1) {
-    raise(placement_error("'", s.module, "' would split its input in ", mine.count,
-                          " groups, which is no view: cut the module before it by colwise.groups(n), and use rowwise"));
-  }
+  const intervals mine = pieces_of(features, whole, s.tp, rank);  // at most one: the style has no groups
   static_assert(
       requires { tensor_traits<View>::columns(x, whole, whole); },
       "shardwise: a split input needs tensor_traits<your tensor>::columns(x, begin, extent)");
@@ -207,6 +219,7 @@ View chunk_of(const step& s, int rank, const View& x) {
 /// `tensor_traits<View>::columns(x, begin, extent)` for a split.
 template <communicator C, class View>
 placed<View> input(const step& s, const C& comm, const placed<View>& x) {
+  detail::check_size(s, comm.size());
   detail::check_placement(s.module, s.how, s.input(), x.where(), false);
   if (!s.splits_input()) return x;
   return assume_placed(placement(sharded<-1>{}), detail::chunk_of(s, comm.rank(), x.local()));
@@ -243,8 +256,8 @@ template <auto Style, communicator C, class View, class P>
 auto run(C& comm, typename C::stream_type stream, placed<View, P> x) {
   using traits = decltype(detail::traits_of(Style));
   (void)wrong_placement<typename traits::local, P>{};
-  return assume_placed<typename traits::output>(
-      detail::finish<traits::may, C, View>(detail::step_of<Style>(comm), comm, stream, std::move(x).local(), nullptr));
+  return assume_placed<typename traits::output>(detail::finish<traits::may, C, View>(
+      detail::step_maker::of<Style>(comm), comm, stream, std::move(x).local(), nullptr));
 }
 template <auto Style, communicator C, class View, class P, class B>
 auto run(C& comm, typename C::stream_type stream, placed<View, P> x, const placed<View, B>& bias) {
@@ -252,7 +265,7 @@ auto run(C& comm, typename C::stream_type stream, placed<View, P> x, const place
   (void)wrong_placement<typename traits::local, P>{};
   (void)wrong_placement<typename traits::bias, B>{};
   return assume_placed<typename traits::output>(detail::finish<traits::may, C, View>(
-      detail::step_of<Style>(comm), comm, stream, std::move(x).local(), &bias.local()));
+      detail::step_maker::of<Style>(comm), comm, stream, std::move(x).local(), &bias.local()));
 }
 
 /// A whole module at once: `product(View) -> View` is the engine's own arithmetic, between the input and the step.
@@ -263,7 +276,7 @@ requires(!detail::is_placed<Product> &&
   using traits = decltype(detail::traits_of(Style));
   (void)wrong_placement<typename traits::input, P>{};
   if constexpr (traits::facts.splits_input) {
-    const step s = detail::step_of<Style>(comm);
+    const step s = detail::step_maker::of<Style>(comm);
     return run<Style>(comm, stream,
                       assume_placed<typename traits::local>(product(detail::chunk_of(s, comm.rank(), x.local()))));
   } else {
@@ -277,6 +290,11 @@ template <class View>
 const placed<View>& expect_replicated(const placed<View>& x, std::string_view module) {
   detail::check_placement(module, style{}, replicated{}, x.where(), true);
   return x;
+}
+template <class View>
+placed<View> expect_replicated(placed<View>&& x, std::string_view module) {
+  detail::check_placement(module, style{}, replicated{}, x.where(), true);
+  return std::move(x);
 }
 
 }  // namespace v0

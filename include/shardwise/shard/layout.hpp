@@ -17,7 +17,7 @@ enum class feature_axis : std::uint8_t { out, in };
 /// What one axis of a parameter is made of: `out_features.groups(2)`, `in_features.units("num_attention_heads")`.
 struct feature_layout {
   feature_axis axis;
-  style made_of{};
+  style made_of = colwise;  // of a style only the groups and the unit
 
   /// This many groups laid side by side: gate|up is 2, q|k|v is 3.
   constexpr feature_layout groups(int n) const { return {axis, made_of.groups(n)}; }

@@ -34,18 +34,30 @@ inline sharding shard(plan_view plan, const tree& tree, const shard_options& opt
       continue;
     }
     sharded_parameter p = work.parameter(e);
-    p.name = s.texts_.keep(e.name);
+    p.name = p.stored_as = s.texts_.keep(e.name);
     s.names_.add(p.name, s.parameters_.size());
     s.parameters_.push(p);
   }
   for (const tied_name& t : tree.ties()) {
     const std::size_t kept = s.names_.find(tree[t.kept].name);
-    if (s.outside(t.alias) || kept == sharding::npos) continue;
-    work.tie(t.alias, s.parameters_[kept]);
+    if (s.outside(t.alias)) {
+      work.see(t.alias);
+      continue;
+    }
     const std::string_view alias = s.texts_.keep(t.alias);
+    if (kept == sharding::npos) {  // another pipeline stage holds it under its own name, and this one under the alias
+      sharded_parameter p = work.parameter({alias, tree[t.kept].type, tree[t.kept].shape});
+      p.name = alias;
+      p.stored_as = s.texts_.keep(tree[t.kept].name);
+      s.names_.add(alias, s.parameters_.size());
+      s.parameters_.push(p);
+      continue;
+    }
+    work.tie(t.alias, s.parameters_[kept]);
     s.names_.add(alias, kept);
     s.ties_.push({kept, alias});
   }
+  work.refuse_empty_parts();
   work.refuse_faults();
   work.refuse_holes();
 

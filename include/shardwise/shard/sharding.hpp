@@ -17,7 +17,7 @@ inline namespace v0 {
 
 /// What becomes of a parameter that no rule covers.
 enum class uncovered : std::uint8_t {
-  by_plan,  ///< refused; but whole where the plan has rules of Hugging Face, which leaves things whole silently
+  by_plan,  ///< refused; but whole where all rules are Hugging Face's, which leaves things whole silently
   refused,
   whole,
 };
@@ -32,6 +32,7 @@ struct shard_options {
 /// A parameter and its cut.
 struct sharded_parameter {
   std::string_view name;
+  std::string_view stored_as;  ///< its name in the checkpoint: of a tied parameter, the one that is kept
   dtype type = dtype::f32;
   tensor_shape shape;            ///< of the whole tensor
   cut how;                       ///< whole, where no rule covers it

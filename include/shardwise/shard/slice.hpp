@@ -70,7 +70,7 @@ enum class cut_fault : std::uint8_t {
 
 /// Can `extent` be cut in this way over `ranks`?
 constexpr cut_fault fault_of(const cut& c, std::size_t extent, int ranks) {
-  if (c.whole()) return cut_fault::none;
+  if (c.whole() || extent == 0) return cut_fault::none;
   const std::size_t groups = c.groups;
   if (c.divided == division::chunk && c.units == 0) {
     if (groups == 1) return cut_fault::none;

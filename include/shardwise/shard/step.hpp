@@ -9,9 +9,13 @@
 namespace shardwise {
 inline namespace v0 {
 
+namespace detail {
+struct step_maker;
+}
+
 /// A module's step under a sharding: which placement its input needs, what its own arithmetic yields, and the
-/// collective that makes its output of that. A plain value; take it once from the sharding (`sharding::step`) and keep
-/// it.
+/// collective that makes its output of that. A plain value; take it once from the sharding (`sharding::step`), which
+/// alone makes one, and keep it.
 struct step {
   std::string_view module;  ///< the module's path, for errors; lives as long as the sharding
   style how{};
@@ -39,6 +43,9 @@ struct step {
   }
 
  private:
+  friend class sharding;
+  friend struct detail::step_maker;
+  constexpr step() = default;
   constexpr bool changes() const { return how.has_module_half(); }
 };
 

@@ -12,6 +12,7 @@
 
 #include "shardwise/checkpoint/tensor_source.hpp"
 #include "shardwise/comm/in_process.hpp"
+#include "shardwise/match/tree_coverage.hpp"
 #include "shardwise/shard/shard.hpp"
 #include "shardwise/shard/unshard.hpp"
 #include "shardwise/testing/catch.hpp"
@@ -26,15 +27,24 @@ class IsCoveredBy : public detail::matcher_base<tree> {
  public:
   explicit IsCoveredBy(plan_view plan) : plan_(plan) {}
   bool match(const tree& model) const override {
-    try {
-      (void)shard(plan_, model, {.tp = 1, .only = {}, .layout = {}, .holes = uncovered::refused});
-      return true;
-    } catch (const error& e) {
-      why_ = e.what();
-      return false;
-    }
+    const coverage_verdict v = coverage_of(plan_, model);
+    why_.clear();
+    const auto name = [&](std::size_t total, const char* words, const auto& text_of) {
+      for (std::size_t i = 0; i < total && i < named_findings; ++i) why_ += (i == 0 ? words : ", ") + text_of(i);
+      if (total > named_findings) why_ += " and " + std::to_string(total - named_findings) + " more";
+    };
+    name(v.holes, "; no rule covers ", [&](std::size_t i) { return std::string(model[v.hole[i]].name); });
+    name(v.ties, "; two rules are equally specific for ",
+         [&](std::size_t i) { return std::string(model[v.tie[i]].name); });
+    name(v.idle, "; these rules match nothing: ", [&](std::size_t i) {
+      const auto& pattern = plan_[v.idle_rule[i]].pattern;
+      std::string text(shardwise::detail::length_of(pattern), ' ');
+      shardwise::detail::write_path(pattern, text.data());
+      return text;
+    });
+    return bool(v);
   }
-  std::string describe() const override { return "is covered by the plan" + (why_.empty() ? why_ : ": " + why_); }
+  std::string describe() const override { return "is covered by the plan" + why_; }
 
  private:
   plan_view plan_;
@@ -46,19 +56,25 @@ class IsCoveredBy : public detail::matcher_base<tree> {
 /// size that is refused is passed over; if all are, it does not match.
 class RejoinsAfter : public detail::any_matcher_base {
  public:
-  RejoinsAfter(plan_view plan, const tree& model, std::vector<int> sizes)
-      : plan_(plan), model_(model), sizes_(std::move(sizes)) {}
+  RejoinsAfter(plan_view plan, const tree& model, std::vector<int> sizes, shard_options options = {})
+      : plan_(plan), model_(model), sizes_(std::move(sizes)), options_(options) {}
 
   template <tensor_source Source>
   bool match(const Source& source) const {
     bool any = false;
+    why_.clear();
     for (const int tp : sizes_) {
       try {
-        const sharding s = shard(plan_, model_, {.tp = tp, .only = {}, .layout = {}, .holes = uncovered::whole});
+        shard_options options = options_;
+        options.tp = tp;
+        const sharding s = shard(plan_, model_, options);
         any = true;
         if (!rejoins(s, source)) return false;
       } catch (const shard_error& e) {
         why_ += std::string("; tp ") + std::to_string(tp) + " was passed over: " + e.what();
+      } catch (const error& e) {
+        why_ += std::string("; ") + e.what();
+        return false;
       }
     }
     if (!any) why_ += "; no size was legal";
@@ -71,7 +87,7 @@ class RejoinsAfter : public detail::any_matcher_base {
   bool rejoins(const sharding& s, const Source& source) const {
     for (std::size_t i = 0; i < s.size(); ++i) {
       std::size_t from = 0;
-      while (from < source.size() && tensor_info(source.info(from)).name != s[i].name) ++from;
+      while (from < source.size() && tensor_info(source.info(from)).name != s[i].stored_as) ++from;
       if (from == source.size()) {
         why_ += "; the source has no '" + std::string(s[i].name) + "'";
         return false;
@@ -103,6 +119,7 @@ class RejoinsAfter : public detail::any_matcher_base {
   plan_view plan_;
   const tree& model_;
   std::vector<int> sizes_;
+  shard_options options_;
   mutable std::string why_;
 };
 /// An engine under test: given a rank's sharding and communicator it loads what it needs, and gives its output. Called
@@ -123,8 +140,13 @@ class MatchesUnsharded : public detail::matcher_base<engine> {
   }
 
   bool match(const engine& run) const override {
+    why_.clear();
     try {
       const std::vector<float> expected = outputs(run, 1)[0];
+      if (sizes_.empty() || expected.empty()) {
+        why_ = sizes_.empty() ? "; no sizes were given" : "; the engine gave no values";
+        return false;
+      }
       for (const int tp : sizes_) {
         int rank = 0;
         for (const std::vector<float>& output : outputs(run, tp)) {
@@ -134,13 +156,11 @@ class MatchesUnsharded : public detail::matcher_base<engine> {
                     std::to_string(expected.size());
             return false;
           }
-          double largest = 0;
           for (std::size_t i = 0; i < output.size(); ++i) {
             const double d = std::abs(static_cast<double>(output[i]) - static_cast<double>(expected[i]));
-            largest = d <= largest ? largest : d;  // a NaN is the largest
-          }
-          if (!(largest <= tolerance_)) {
-            why_ += where + ": differs by " + std::to_string(largest);
+            if (d <= tolerance_) continue;  // a NaN is not
+            why_ += where + ": value " + std::to_string(i) + " is " + std::to_string(output[i]) + ", and unsharded " +
+                    std::to_string(expected[i]);
             return false;
           }
         }

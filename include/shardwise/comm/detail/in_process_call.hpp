@@ -41,7 +41,7 @@ inline void append_dtype(comm_error& text, dtype type) {
 }
 
 /// "all_reduce of 8 f32 by sum"
-inline void describe(comm_error& text, const in_process_call& c) {
+inline void words_of(comm_error& text, const in_process_call& c) {
   text.append(name_of(c.op));
   if (c.op == operation::barrier || c.op == operation::split) return;
   text.append(" of ");

@@ -105,7 +105,7 @@ class in_process_group : private meeting {
     if (world_->failed()) world_->raise_to_late(member_of(rank));
     world_->leaves(member_of(rank));
     comm_error reason("rank ", member_of(rank), " called ");
-    describe(reason, call);
+    words_of(reason, call);
     append_number(reason, place);
     reason.append(": ");
     reason.append(text);
@@ -165,11 +165,11 @@ class in_process_group : private meeting {
     for (int r = 1; r < size(); ++r) {
       if (same(call_of(0), call_of(r))) continue;
       comm_error text("rank ", member_of(0), " called ");
-      describe(text, call_of(0));
+      words_of(text, call_of(0));
       text.append(", rank ");
       text.append(member_of(r));
       text.append(" called ");
-      describe(text, call_of(r));
+      words_of(text, call_of(r));
       append_number(text, place);
       text.append(": every rank must call the same collectives in the same order");
       return text;
@@ -187,7 +187,7 @@ class in_process_group : private meeting {
         text.append(", which expects ");
         text.append(expected);
         text.append(", in ");
-        place.describe(text);
+        place.words_of(text);
         text.append(": recv_counts[from] of a rank must be send_counts[to] of the other");
         return text;
       }

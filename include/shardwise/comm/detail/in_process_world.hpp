@@ -29,7 +29,7 @@ struct collective_place {
   std::size_t number = 0;    ///< from 1; 0: none yet
   std::string_view of = {};  ///< " of the split {0, 2}", or nothing for the communicator of all ranks
 
-  void describe(comm_error& text) const {
+  void words_of(comm_error& text) const {
     text.append(name_of(op));
     text.append(" (collective ");
     text.append(number);
@@ -87,7 +87,7 @@ class in_process_world {
       if (!state(r).waits) continue;
       append_rank(reason, "; rank ", r);
       reason.append(" waits in ");
-      state(r).place.describe(reason);
+      state(r).place.words_of(reason);
     }
     fail(reason);
   }
@@ -102,7 +102,7 @@ class in_process_world {
     comm_error text = *reason_;
     append_rank(text, "; rank ", rank);
     text.append(" then came to ");
-    state(rank).place.describe(text);
+    state(rank).place.words_of(text);
     raise(text);
   }
 
@@ -112,7 +112,7 @@ class in_process_world {
     for (const int r : absent) {
       append_rank(text, text.text().empty() ? "rank " : "; rank ", r);
       text.append(" did not come to ");
-      place.describe(text);
+      place.words_of(text);
       const auto ms = deadline_.count();
       text.append(" within ");
       text.append(ms % 1000 == 0 ? ms / 1000 : ms);
@@ -121,7 +121,7 @@ class in_process_world {
         text.append("has called no collective");
       } else {
         text.append(state(r).waits ? "waits in " : "was last in ");
-        state(r).place.describe(text);
+        state(r).place.words_of(text);
       }
     }
     fail_while_waiting(text);
@@ -131,7 +131,7 @@ class in_process_world {
     const std::size_t done = place.number - 1;
     comm_error text("rank ", rank, " returned after ", done, done == 1 ? " collective" : " collectives", place.of,
                     " and will not come to ");
-    place.describe(text);
+    place.words_of(text);
     fail_while_waiting(text);
   }
 

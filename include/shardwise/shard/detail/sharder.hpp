@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "shardwise/match/tree_coverage.hpp"
 #include "shardwise/shard/sharding.hpp"
 
 namespace shardwise {
@@ -61,12 +62,11 @@ struct sharder {
   };
   list<constraint> constraints{};
   list<std::string_view> holes{};
-  list<bool> seen{};  // by rule
+  rule_use use{rules};
 
   /// Marks the rules that speak of `name`, and gives its owner.
   owner see(std::string_view name) {
-    seen.resize(rules.size());
-    const owner who = find_parameter_rule(rules, split_name(name), [&](std::uint16_t r) { seen[r] = true; });
+    const owner who = use.parameter(name);
     if (who.tied_with != no_rule) refuse_tie(name, who);
     return who;
   }
@@ -123,6 +123,22 @@ struct sharder {
     raise(e);
   }
 
+  /// A pattern of `only` that matches no parameter is a stage that would silently hold nothing.
+  void refuse_empty_parts() const {
+    for (std::string_view rest = options.only; !rest.empty();) {
+      const std::size_t blank = rest.find(' ');
+      const std::string_view pattern = rest.substr(0, blank);
+      rest.remove_prefix(blank == std::string_view::npos ? rest.size() : blank + 1);
+      bool any = pattern.empty();
+      for (const tree_entry& e : model) any = any || name_matches(pattern, e.name);
+      for (const tied_name& t : model.ties()) any = any || name_matches(pattern, t.alias);
+      if (any) continue;
+      raise(shard_error("only = '", pattern,
+                        "' matches no parameter of this model: a pattern names parameters, so that a "
+                        "module's are '<module>.**'"));
+    }
+  }
+
   void refuse_faults() const {
     bool any = false;
     for (const constraint& c : constraints) any |= fault_of(c.how, c.extent, options.tp) != cut_fault::none;
@@ -153,8 +169,8 @@ struct sharder {
   }
 
   void refuse_holes() const {
-    bool imported = false;
-    for (const rule& r : rules) imported |= r.how.divided == division::chunk;
+    bool imported = rules.size() != 0;
+    for (const rule& r : rules) imported &= r.how.divided == division::chunk;
     if (holes.empty() || options.holes == uncovered::whole || (options.holes == uncovered::by_plan && imported)) return;
     shard_error e("no rule of this plan matches ");
     append_names(e, holes);
@@ -164,17 +180,12 @@ struct sharder {
 
   /// Refuses rules that match nothing, but those of a family's plan, which go into `unmatched`.
   void refuse_idle_rules(list<std::uint16_t>& unmatched) {
-    seen.resize(rules.size());
-    list<bool> used;
-    used.resize(rules.size());
-    for (std::size_t r = 0; r < rules.size(); ++r) used[r] = seen[r];
-    // A rule may speak of a module without parameters of its own.
-    for (const tree_entry& e : model) mark_modules(e.name, used);
-    for (const tied_name& t : model.ties()) mark_modules(t.alias, used);
+    for (const tree_entry& e : model) use.modules_above(e.name);
+    for (const tied_name& t : model.ties()) use.modules_above(t.alias);
     std::size_t idle = 0;
     plan_error e("");
     for (std::size_t r = 0; r < rules.size(); ++r) {
-      if (used[r]) continue;
+      if (use.used(r)) continue;
       if (rules[r].optional) {
         unmatched.push(static_cast<std::uint16_t>(r));
         continue;
@@ -197,10 +208,14 @@ struct sharder {
     raise(e);
   }
 
-  [[noreturn]] static void refuse_groups(std::string_view name, int has, int cut_as, const style& how) {
+  [[noreturn]] static void refuse_groups(std::string_view name, int has, int cut_as, const style& how,
+                                         feature_axis axis) {
     shard_error e("'", name, "' is ", has, has == 1 ? " group" : " groups laid side by side", ", and ", how.name(),
-                  " cuts it as ", cut_as, ", so that each rank would get rows of the wrong ones: use ");
-    e.append(std::string_view(has == 1 ? "colwise or rowwise" : has == 2 ? "packed_colwise" : "colwise.groups(n)"));
+                  " cuts it as ", cut_as, ", so that each rank would get parts of the wrong ones: use ");
+    const bool out = axis == feature_axis::out;
+    e.append(std::string_view(has == 1   ? (out ? "colwise" : "rowwise")
+                              : has == 2 ? (out ? "packed_colwise" : "packed_rowwise")
+                                         : (out ? "colwise.groups(n)" : "rowwise.groups(n)")));
     raise(e);
   }
 
@@ -229,7 +244,7 @@ struct sharder {
     if (!options.layout.empty() && stays_cut(name, r)) {
       const feature_axis axis = shape.dims() == 1 || dim + 2 == shape.dims() ? feature_axis::out : feature_axis::in;
       const style made_of = options.layout.of(split_name(name), axis);
-      if (made_of.group_count != c.groups) refuse_groups(name, made_of.group_count, c.groups, r.how);
+      if (made_of.group_count != c.groups) refuse_groups(name, made_of.group_count, c.groups, r.how, axis);
       if (unit.empty()) {
         unit = made_of.unit;
       } else if (!made_of.unit.empty()) {
@@ -266,7 +281,7 @@ struct sharder {
     switch (fault) {
       case cut_fault::groups:
         e.append(c.extent);
-        e.append(std::string_view(" rows in "));
+        e.append(std::string_view(" elements in "));
         e.append(groups);
         e.append(std::string_view(" equal groups"));
         break;
@@ -306,19 +321,6 @@ struct sharder {
       e.append(std::string_view(" and "));
       e.append(names.size() - 8);
       e.append(std::string_view(" more"));
-    }
-  }
-
-  void mark_modules(std::string_view name, list<bool>& used) const {
-    bool open = false;
-    for (std::size_t r = 0; r < rules.size(); ++r) open |= !used[r];
-    if (!open) return;
-    for (;;) {
-      const std::size_t dot = name.rfind('.');
-      name = dot == std::string_view::npos ? std::string_view() : name.substr(0, dot);
-      const segments path = split_name(name);
-      for (std::size_t r = 0; r < rules.size(); ++r) used[r] = used[r] || matches_module(rules[r], path);
-      if (name.empty()) return;
     }
   }
 };
