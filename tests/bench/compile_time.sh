@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# What a plan costs the compiler, in milliseconds, medians: the headers of plan, model, match and shard over an empty
-# file, and on top of them a model of 96 distinct parameters with a plan of 36 rules that covers it.
+# What a plan costs the compiler, in milliseconds of processor time, medians: the headers of plan, model, match and
+# shard over an empty file, and on top of them a model of 96 distinct parameters with a plan of 36 rules that covers it.
 #   tests/bench/compile_time.sh [RUNS] [COMPILER...]      default: 11 runs, those of g++, clang++ and nvcc that are there
 set -euo pipefail
 include=$(cd "$(dirname "$0")/../../include" && pwd)
@@ -70,18 +70,22 @@ compile() {  # COMPILER NAME
     "$1" -std=c++20 -I"$include" -fsyntax-only "$work/$2.cpp"
   fi
 }
-# Rounds, so that a busy moment of the machine falls on all three alike; the first fills the file cache.
+# Milliseconds of processor time, which a busy machine stretches less than the clock's.
+spent() {  # COMPILER NAME
+  local TIMEFORMAT='%U %S'
+  { time compile "$1" "$2" 2>&3; } 3>&2 2>&1 | awk '{ printf "%.0f\n", ($1 + $2) * 1000 }'
+}
+# In rounds, so that a busy moment falls on all three alike; the first fills the file cache.
 for c in "${compilers[@]}"; do
   for ((round = 0; round <= runs; ++round)); do
     for name in empty headers checked; do
-      start=${EPOCHREALTIME/./}
-      compile "$c" $name
-      if [ $round != 0 ]; then echo $((${EPOCHREALTIME/./} - start)) >> "$work/$(basename "$c").$name"; fi
+      t=$(spent "$c" $name)
+      if [ $round != 0 ]; then echo "$t" >> "$work/$(basename "$c").$name"; fi
     done
   done
 done
 median() {  # COMPILER NAME
-  sort -n "$work/$(basename "$1").$2" | awk '{ t[NR] = $1 } END { printf "%.0f\n", t[int((NR + 1) / 2)] / 1000 }'
+  sort -n "$work/$(basename "$1").$2" | awk '{ t[NR] = $1 } END { print t[int((NR + 1) / 2)] }'
 }
 
 # What each may cost: the headers over an empty file, the check over the headers, both together.
