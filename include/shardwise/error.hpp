@@ -35,7 +35,9 @@ class error : public std::exception {
     if constexpr (std::is_same_v<Part, char>) {
       append_text({&part, 1});
     } else if constexpr (std::is_integral_v<Part>) {
-      append_number(part < 0, static_cast<unsigned long long>(part));
+      bool negative = false;
+      if constexpr (std::is_signed_v<Part>) negative = part < 0;
+      append_number(negative, static_cast<unsigned long long>(part));
     } else {
       append_text(part);
     }
