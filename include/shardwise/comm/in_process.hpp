@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Ranks as threads of one process: a communicator without a GPU, without a network and without a hang.
 #pragma once
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <exception>
@@ -31,10 +32,6 @@ void run_in_process_rank(in_process_world& world, int rank, const Body& body) no
   try {
     body();
     world.returned(rank);
-  } catch (error& e) {
-    const error original = e;
-    // The same object, so that its type stays.
-    if (world.threw(rank, e.text(), std::current_exception())) e = error("rank ", rank, ": ", original.text());
   } catch (const std::exception& e) {
     world.threw(rank, e.what(), std::current_exception());
   } catch (...) {
@@ -43,6 +40,21 @@ void run_in_process_rank(in_process_world& world, int rank, const Body& body) no
 #else
   body();
   world.returned(rank);
+#endif
+}
+
+// When all ranks have ended: throws what the first one to fail has thrown, as it was but for its rank before the text.
+inline void rethrow_root_cause(in_process_world& world) {
+  const std::exception_ptr cause = world.root_cause();
+  if (!cause) return;
+#if defined(__cpp_exceptions)
+  try {
+    std::rethrow_exception(cause);
+  } catch (error& e) {
+    const error original = e;
+    if (world.first_to_throw() >= 0) e = error("rank ", world.first_to_throw(), ": ", original.text());
+    throw;  // the same object, so that its type stays
+  }
 #endif
 }
 
@@ -77,6 +89,11 @@ class in_process_threads {
 template <class F>
 auto in_process(int ranks, F&& fn, in_process_options options = {}) {
   using result = std::decay_t<std::invoke_result_t<F&, in_process_communicator&>>;
+  if (options.deadline <= std::chrono::milliseconds(0)) {
+    detail::raise(comm_error("the deadline of in_process is ", options.deadline.count(), " ms; it must be above 0"));
+  }
+  // A deadline of years is one of a year: the clock's own arithmetic must not overflow.
+  options.deadline = std::min<std::chrono::milliseconds>(options.deadline, std::chrono::hours(24 * 365));
   if (ranks < 1) detail::raise(comm_error("in_process needs at least 1 rank, and was asked for ", ranks));
   const auto world = std::make_shared<detail::in_process_world>(ranks, options.deadline);
   const auto group = detail::in_process_group::whole(world);
@@ -92,7 +109,7 @@ auto in_process(int ranks, F&& fn, in_process_options options = {}) {
         });
       }
     }
-    if (const std::exception_ptr cause = world->root_cause()) std::rethrow_exception(cause);
+    detail::rethrow_root_cause(*world);
   };
   if constexpr (std::is_void_v<result>) {
     run_all(fn);

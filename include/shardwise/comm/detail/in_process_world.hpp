@@ -147,23 +147,24 @@ class in_process_world {
       if (waiting != m->members.end()) fail_of_return(rank, state(*waiting).place);
     }
   }
-  /// The rank's function has thrown. True if that is the first failure of all.
-  bool threw(int rank, std::string_view what, std::exception_ptr thrown) {
+  /// The rank's function has thrown.
+  void threw(int rank, std::string_view what, std::exception_ptr thrown) {
     const std::lock_guard lock(mutex_);
     state(rank).ended = true;
     state(rank).thrown = std::move(thrown);
-    if (failed()) return false;
+    if (failed()) return;
     first_ = rank;
     constexpr std::size_t room = 800;  // of the 2000 bytes that an error holds
     fail_while_waiting(comm_error("rank ", rank, " ended before the others: \"", what.substr(0, room), "\""));
-    return true;
   }
-  /// What the caller of `in_process` is told, once all ranks have ended; null if no rank threw. Where no rank was the
-  /// first to throw, all were told the same.
+  /// The rank whose throw was the first failure; -1 where that was none.
+  int first_to_throw() const { return first_; }
+  /// What the caller of `in_process` is told, once all ranks have ended: the first failure, whatever ranks threw after
+  /// it; null if no rank threw.
   std::exception_ptr root_cause() {
     if (first_ >= 0) return state(first_).thrown;
     for (const rank_state& s : ranks_) {
-      if (s.thrown) return s.thrown;
+      if (s.thrown) return reason_ ? std::make_exception_ptr(*reason_) : s.thrown;
     }
     return nullptr;
   }
