@@ -155,3 +155,12 @@ TEST_CASE("a plan is expanded over a model as Hugging Face expands it", "[match]
   }
   CHECK(checked == 6);
 }
+
+TEST_CASE("a row that names a parameter hides its module's, even where its style says nothing of parameters",
+          "[match]") {
+  // As `_get_parameter_plan` looks up: the name itself first, its module only if that finds nothing.
+  sw::imported_plan plan;
+  plan.add("a", "colwise").add("a.weight", "all_reduce");
+  CHECK(sw::find_parameter_rule(plan, "a.weight").rule == sw::no_rule);
+  CHECK(sw::find_parameter_rule(plan, "a.bias").rule == 0);
+}

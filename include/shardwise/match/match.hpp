@@ -135,19 +135,26 @@ struct best_rule {
   }
 };
 
-// `seen(i)` is told of every rule that matches. A style without a parameter half may match, but never owns.
+// `seen(i)` is told of every rule that matches. A style without a parameter half may match, but never owns; in Hugging
+// Face's dialect, where it names the parameter itself, it hides the module's rule: the parameter is then nobody's.
 template <class Rules, class Seen>
 constexpr owner find_parameter_rule(const Rules& rules, const segments& path, Seen&& seen) {
   best_rule best;
+  int hides = -1;
   std::uint16_t i = 0;
   for (const rule& r : rules) {
     if (const match_level at = matches_parameter(r, path); at != match_level::none) {
       seen(i);
-      if (r.how.has_parameter_half()) best.offer(i, score_of(r, at));
+      const int score = score_of(r, at);
+      if (r.how.has_parameter_half()) {
+        best.offer(i, score);
+      } else if (r.matching == dialect::hugging_face && at == match_level::parameter && score > hides) {
+        hides = score;
+      }
     }
     ++i;
   }
-  return best.who;
+  return hides > best.score ? owner{} : best.who;
 }
 
 // Any rule owns a module, since a rule that changes nothing overrides one that does.
