@@ -24,6 +24,8 @@
 //! error[TIE_OF_A_MODULE]: shardwise: two rules are equally specific for the parameter named in rules_tie<parameter<...>, pattern
 //! error[TIE_OF_A_MODULE] gcc: rules_tie<[^ ]*"layers.\*"}>, [^ ]*"layers.\*"}>, [^ ]*"{layers,blocks}.\*"}>
 //! error[TIE_OF_A_MODULE] clang: rules_tie<shardwise::parameter<'l', 'a', 'y', 'e', 'r', 's', '\.', '\*'>, shardwise::pattern<
+//! error[INHERITED]: shardwise: the_description_is_inherited_and_misses_members<type>: describe the type itself
+//! error[INHERITED]: the_description_is_inherited_and_misses_members<grown_linear>
 // clang-format on
 #include "shardwise/match.hpp"
 #include "shardwise/model.hpp"
@@ -42,6 +44,20 @@ struct linear {
   tensor weight, bias;
   SHARDWISE_MEMBERS(linear, weight, bias)
 };
+struct same_linear : linear {};  // nothing of its own: its base's description is its own
+struct grown_linear : linear {
+  tensor scale;
+#if !defined(INHERITED)
+  SHARDWISE_MEMBERS(grown_linear, weight, bias, scale)
+#endif
+};
+struct grown {
+  same_linear same;
+  grown_linear more;
+  SHARDWISE_MEMBERS(grown, same, more)
+};
+static_assert(sw::schema<grown>.parameter_count == 5);
+
 struct layer {
   linear up, down;
 #if defined(UNDESCRIBED)

@@ -56,6 +56,23 @@ struct field {
 template <class... Fields>
 struct members {};
 
+namespace detail {
+// A class that has grown beyond the base whose description it inherits has members that nobody described.
+template <class T, class... Field>
+constexpr bool describes_all_of(members<Field...>) {
+  return sizeof...(Field) == 0 || (std::is_same_v<typename Field::owner, T> || ...) ||
+         ((sizeof(T) == sizeof(typename Field::owner)) || ...);
+}
+}  // namespace detail
+
+/// The refusal of a class that has only the description of its base, and more members than that.
+template <class T>
+struct the_description_is_inherited_and_misses_members {
+  static_assert(detail::describes_all_of<T>(decltype(T::shardwise_members()){}),
+                "shardwise: the_description_is_inherited_and_misses_members<type>: describe the type itself "
+                "(SHARDWISE_MEMBERS with its own and its base's members), or specialise shardwise::describe<type>");
+};
+
 /// The description of `T`: specialise it for a type that is not yours, `using type = members<field<&T::a>, ...>;`.
 /// A type of one's own says it inside, where private members can be named:
 /// `static consteval auto shardwise_members() { return members<field<&T::a_>, ...>{}; }`.
@@ -63,7 +80,7 @@ template <class T>
 struct describe;
 template <class T>
 requires requires { T::shardwise_members(); }
-struct describe<T> {
+struct describe<T> : the_description_is_inherited_and_misses_members<T> {
   using type = decltype(T::shardwise_members());
 };
 template <class T>
