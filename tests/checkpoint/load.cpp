@@ -351,6 +351,23 @@ TEST_CASE("a tied parameter is loaded once, under whichever of its names the che
   fails(s, 1, none, {}, "the checkpoint does not have 'embed.weight'");
 }
 
+TEST_CASE("a stage that has only the tied name loads it from the name that the checkpoint has") {
+  std::vector<float> embedding{0, 1, 2, 3, 4, 5, 6, 7};
+  sw::memory_source source;
+  source.add("model.embed.weight", tensor_view(embedding.data(), dtype::f32, {4, 2}));
+  sw::tree tree;
+  tree.add("model.embed.weight", dtype::f32, {4, 2}).tie("model.embed.weight", "lm_head.weight");
+  constexpr auto plan = sw::plan({{"model.embed", sw::embedding_rowwise}, {"lm_head", sw::colwise_gather_output}});
+  const sw::sharding last = sw::shard(plan, tree, {.tp = 2, .only = "lm_head.**"});
+  std::vector<float> head(4, -1.f);
+  const auto report = sw::load(last, 1, source, [&](const sw::sharded_parameter& p, const tensor_shape& local) {
+    CHECK(p.name == "lm_head.weight");
+    return tensor_view(head.data(), dtype::f32, local);
+  });
+  CHECK(head == std::vector<float>{4, 5, 6, 7});
+  CHECK(report.bytes_read == 16);
+}
+
 TEST_CASE("progress is told after each tensor, and ends with all") {
   const small_model model;
   std::vector<std::pair<std::size_t, std::size_t>> told;
