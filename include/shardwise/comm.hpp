@@ -4,6 +4,7 @@
 // IWYU pragma: begin_exports
 #include "shardwise/comm/any_communicator.hpp"
 #include "shardwise/comm/communicator.hpp"
+#include "shardwise/comm/environment.hpp"
 #include "shardwise/comm/in_process.hpp"
 #include "shardwise/comm/rendezvous.hpp"
 #include "shardwise/comm/tally.hpp"
