@@ -8,5 +8,6 @@
 #include "shardwise/comm/in_process.hpp"
 #include "shardwise/comm/rendezvous.hpp"
 #include "shardwise/comm/tally.hpp"
+#include "shardwise/comm/tcp_rendezvous.hpp"
 #include "shardwise/comm/with_all_reduce.hpp"
 // IWYU pragma: end_exports
