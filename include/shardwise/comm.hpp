@@ -5,6 +5,7 @@
 #include "shardwise/comm/any_communicator.hpp"
 #include "shardwise/comm/communicator.hpp"
 #include "shardwise/comm/environment.hpp"
+#include "shardwise/comm/file_rendezvous.hpp"
 #include "shardwise/comm/in_process.hpp"
 #include "shardwise/comm/rendezvous.hpp"
 #include "shardwise/comm/tally.hpp"
