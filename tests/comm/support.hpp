@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <span>
 #include <vector>
 
 #include "shardwise/comm.hpp"
@@ -18,6 +19,10 @@ inline constexpr sw::dtype reducible[] = {sw::dtype::f32, sw::dtype::f64, sw::dt
                                           sw::dtype::i32, sw::dtype::i64, sw::dtype::u8};
 inline constexpr sw::dtype other_types[] = {sw::dtype::f8_e4m3, sw::dtype::f8_e5m2, sw::dtype::i16, sw::dtype::i8,
                                             sw::dtype::boolean};
+
+inline constexpr sw::dtype every_type[] = {sw::dtype::f32,     sw::dtype::f64, sw::dtype::f16, sw::dtype::bf16,
+                                           sw::dtype::i32,     sw::dtype::i64, sw::dtype::u8,  sw::dtype::f8_e4m3,
+                                           sw::dtype::f8_e5m2, sw::dtype::i16, sw::dtype::i8,  sw::dtype::boolean};
 
 template <class T>
 void write_as(std::byte* to, T x) {
@@ -36,10 +41,15 @@ class buffer {
   buffer(sw::dtype type, std::size_t count, std::size_t shift = 0)
       : type_(type), count_(count), shift_(margin + shift), bytes_(shift_ + count * sw::size_of(type) + margin, mark) {}
 
-  std::byte* at(std::size_t i) { return bytes_.data() + shift_ + i * sw::size_of(type_); }
-  const std::byte* at(std::size_t i) const { return bytes_.data() + shift_ + i * sw::size_of(type_); }
+  std::byte* at(std::size_t i) { return bytes_.data() + offset_of(i); }
+  const std::byte* at(std::size_t i) const { return bytes_.data() + offset_of(i); }
   std::byte* data() { return at(0); }
   std::size_t size() const { return count_; }
+
+  /// What a communicator is given for `at(i)`; for memory that the host cannot reach see suite.hpp.
+  std::byte* address(std::size_t i = 0) { return at(i); }
+  void upload() {}
+  void download() {}
 
   void set(std::size_t i, double x) {
     switch (type_) {
@@ -81,6 +91,10 @@ class buffer {
     return true;
   }
 
+ protected:
+  std::size_t offset_of(std::size_t i) const { return shift_ + i * sw::size_of(type_); }
+  std::span<std::byte> all_bytes() { return bytes_; }
+
  private:
   static constexpr std::size_t margin = 16;
   static constexpr std::byte mark{0xab};
@@ -95,12 +109,6 @@ inline double value(sw::dtype type, int rank, std::size_t i) {
   const double x = static_cast<double>((static_cast<std::size_t>(rank) * 5 + i * 3 + i / 11) % 11);
   return type == sw::dtype::u8 || !sw::detail::can_reduce(type) ? x : x - 5;
 }
-inline buffer filled(sw::dtype type, int rank, std::size_t count, std::size_t shift = 0) {
-  buffer b(type, count, shift);
-  for (std::size_t i = 0; i < count; ++i) b.set(i, value(type, rank, i));
-  return b;
-}
-
 /// How many elements of `b` are not `expected(i)`; a touched margin counts as one.
 template <class Expected>
 std::size_t wrong(const buffer& b, Expected expected) {
