@@ -24,7 +24,7 @@ struct in_process_call {
   dtype type = dtype::u8;
   reduction how = reduction::sum;
   int root = 0;                                   ///< of broadcast
-  std::size_t row_stride = 0;                     ///< of `send`, in gather_last_dim
+  std::size_t send_stride = 0, recv_stride = 0;   ///< of gather_last_dim
   std::span<const std::size_t> send_counts = {};  ///< of all_to_all; columns of gather_last_dim
   std::span<const std::size_t> recv_counts = {};  ///< of all_to_all
   int color = 0, key = 0;                         ///< of split

@@ -6,9 +6,11 @@
 #include <cstring>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <utility>
 
 #include "shardwise/comm/communicator.hpp"
+#include "shardwise/comm/detail/call_check.hpp"
 #include "shardwise/comm/detail/in_process_call.hpp"
 #include "shardwise/comm/detail/in_process_group.hpp"
 #include "shardwise/comm/detail/reduce.hpp"
@@ -42,8 +44,7 @@ class in_process_communicator {
 
   void all_reduce(const void* send, void* recv, std::size_t count, dtype type, reduction op, host_stream = {}) {
     const call c{.op = operation::all_reduce, .send = send, .recv = recv, .count = count, .type = type, .how = op};
-    require_reducible(c);
-    require_buffers(c, count, count);
+    require(c);
     group_->meet(rank_, c);
     const std::size_t bytes = size_of(type);
     if (count * bytes <= small_bytes) {
@@ -57,7 +58,8 @@ class in_process_communicator {
     // Everyone reduces a piece, right into its own result: even if that is what it sent, no other rank reads this piece
     // of it. Then everyone takes the other pieces.
     const auto begin = [&](int r) {
-      return count / ranks() * static_cast<std::size_t>(r) + std::min(static_cast<std::size_t>(r), count % ranks());
+      const auto ranks = static_cast<std::size_t>(size()), index = static_cast<std::size_t>(r);
+      return count / ranks * index + std::min(index, count % ranks);
     };
     reduce_piece(c, begin(rank_), begin(rank_ + 1) - begin(rank_), c.received() + begin(rank_) * bytes);
     group_->part();
@@ -70,7 +72,7 @@ class in_process_communicator {
 
   void all_gather(const void* send, void* recv, std::size_t count, dtype type, host_stream = {}) {
     const call c{.op = operation::all_gather, .send = send, .recv = recv, .count = count, .type = type};
-    require_buffers(c, count, count);
+    require(c);
     group_->meet(rank_, c);
     const std::size_t bytes = count * size_of(type);
     for (int r = 0; r < size(); ++r) {
@@ -86,14 +88,10 @@ class in_process_communicator {
                  .recv = recv,
                  .count = rows,
                  .type = type,
-                 .row_stride = send_stride,
+                 .send_stride = send_stride,
+                 .recv_stride = recv_stride,
                  .send_counts = columns};
-    require_counts(c, columns);
-    const std::size_t mine = columns[static_cast<std::size_t>(rank_)];
-    const std::size_t all = detail::sum_of_first(columns, columns.size());
-    if (rows > 1 && (send_stride < mine || recv_stride < all))
-      group_->refuse(rank_, c, "rows overlap: a stride is too short");
-    require_buffers(c, rows * mine, rows * all);
+    require(c);
     group_->meet(rank_, c);
     const std::size_t bytes = size_of(type);
     std::byte* to = c.received();
@@ -101,7 +99,7 @@ class in_process_communicator {
       const call& from = group_->call_of(r);
       const std::size_t width = columns[static_cast<std::size_t>(r)] * bytes;
       for (std::size_t row = 0; row < rows && width != 0; ++row) {
-        copy(to + row * recv_stride * bytes, from.sent() + row * from.row_stride * bytes, width);
+        copy(to + row * recv_stride * bytes, from.sent() + row * from.send_stride * bytes, width);
       }
       to += width;
     }
@@ -110,8 +108,7 @@ class in_process_communicator {
 
   void reduce_scatter(const void* send, void* recv, std::size_t count, dtype type, reduction op, host_stream = {}) {
     const call c{.op = operation::reduce_scatter, .send = send, .recv = recv, .count = count, .type = type, .how = op};
-    require_reducible(c);
-    require_buffers(c, count, count);
+    require(c);
     group_->meet(rank_, c);
     // Into what it sent, perhaps: no other rank reads this piece of it.
     reduce_piece(c, static_cast<std::size_t>(rank_) * count, count, c.received());
@@ -120,8 +117,7 @@ class in_process_communicator {
 
   void broadcast(void* data, std::size_t count, dtype type, int root, host_stream = {}) {
     const call c{.op = operation::broadcast, .send = data, .recv = data, .count = count, .type = type, .root = root};
-    if (root < 0 || root >= size()) group_->refuse(rank_, c, "the root is not a rank of this communicator");
-    require_buffers(c, count, count);
+    require(c);
     group_->meet(rank_, c);
     if (rank_ != root) copy(c.received(), group_->call_of(root).sent(), count * size_of(type));
     group_->part();
@@ -135,12 +131,7 @@ class in_process_communicator {
                  .type = type,
                  .send_counts = send_counts,
                  .recv_counts = recv_counts};
-    require_counts(c, send_counts);
-    require_counts(c, recv_counts);
-    const std::size_t sent = detail::sum_of_first(send_counts, send_counts.size());
-    const std::size_t received = detail::sum_of_first(recv_counts, recv_counts.size());
-    require_buffers(c, sent, received);
-    if (send == recv && sent != 0 && received != 0) group_->refuse(rank_, c, "it cannot be done in place");
+    require(c);
     group_->meet(rank_, c);
     const std::size_t bytes = size_of(type);
     std::byte* to = c.received();
@@ -165,8 +156,6 @@ class in_process_communicator {
   using call = detail::in_process_call;
   static constexpr std::size_t small_bytes = 16384;
 
-  std::size_t ranks() const { return static_cast<std::size_t>(size()); }
-
   // Where a rank gathers in place, its own piece lies where it goes.
   static void copy(std::byte* to, const std::byte* from, std::size_t bytes) noexcept {
     if (bytes != 0 && to != from) std::memcpy(to, from, bytes);
@@ -179,17 +168,9 @@ class in_process_communicator {
         size(), [&](int r) { return group_->call_of(r).sent() + at; }, count, c.type, c.how, to);
   }
 
-  void require_reducible(const call& c) {
-    if (detail::can_reduce(c.type)) return;
-    group_->refuse(rank_, c, "reductions are of f32, f64, f16, bf16, i32, i64 and u8; cast the tensor to one of them");
-  }
-  void require_buffers(const call& c, std::size_t sent, std::size_t received) {
-    if ((sent != 0 && c.send == nullptr) || (received != 0 && c.recv == nullptr)) {
-      group_->refuse(rank_, c, "a buffer is null");
-    }
-  }
-  void require_counts(const call& c, std::span<const std::size_t> counts) {
-    if (counts.size() != ranks()) group_->refuse(rank_, c, "it needs one count for each rank of this communicator");
+  void require(const call& c) {
+    const std::string_view fault = detail::fault_of(c, rank_, size());
+    if (!fault.empty()) group_->refuse(rank_, c, fault);
   }
 
   std::shared_ptr<detail::in_process_group> group_;
