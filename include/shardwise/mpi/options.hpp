@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// How a communicator over MPI waits, and what it does when it has waited in vain.
+#pragma once
+#include <chrono>
+#include <cstddef>
+#include <functional>
+
+#include "shardwise/error.hpp"
+
+namespace shardwise {
+inline namespace v0 {
+namespace mpi {
+
+struct options {
+  /// How long a rank waits for the others in one collective, and in the release of a communicator that `split` made.
+  std::chrono::milliseconds deadline = std::chrono::seconds(30);
+
+  /// Called with the sentence that stderr got, before MPI_Abort ends the job: the place for a log. MPI may still write
+  /// to the buffers of the collective, so that it must free none of them, and throw nothing.
+  std::function<void(const comm_error&)> on_failure = nullptr;
+
+  /// Bytes that one call of MPI is given at most; what is more is done in several. MPI counts in `int`, so that more
+  /// than the default is not possible. The same on all ranks.
+  std::size_t largest_message = std::size_t{1} << 30;
+};
+
+}  // namespace mpi
+}  // namespace v0
+}  // namespace shardwise
