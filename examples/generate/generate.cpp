@@ -10,6 +10,7 @@
 #include "inputs.hpp"
 #include "options.hpp"
 #include "plans.hpp"
+#include "processes.hpp"
 #include "ranks.hpp"
 #include "report.hpp"
 #include "shardwise/checkpoint.hpp"
@@ -30,7 +31,8 @@ void write_shards(const options& o, const std::vector<rank_result>& ranks) {
 }
 
 /// From a folder to logits. False if they are not those that were expected.
-bool generate(const options& o) {
+template <class Ranks>
+bool generate(const options& o, Ranks& ranks) {
   const auto folder = sw::checkpoint::open(o.model);
   const auto source = sw::checkpoint::converted(folder);
   const sw::tree tree = sw::tree_of(source, folder.config());
@@ -40,35 +42,68 @@ bool generate(const options& o) {
   const tensor expected = o.expected ? read_tensor(*o.expected) : tensor();
 
   bool right = true;
-  for (int tp : o.tp) {
+  for (int tp : ranks.sizes(o.tp)) {
     const sw::sharding sharding = shard_for(plan, tree, config.type, tp);
-    if (o.tp.size() > 1) fmt::print("tp {}\n", tp);
-    if (o.stats) print_coverage(plan, sharding);
-    const auto ranks = run_ranks(sharding, source, config, p, {o.new_tokens, !o.shards.empty()});
-    if (o.stats) print_stats(ranks);
-    if (o.new_tokens != 0) print_tokens(ranks[0]);
-    if (o.expected) right &= print_difference(ranks[0].logits, p, expected, o.tolerance);
-    if (!o.logits.empty()) write_logits(o, p, ranks[0].logits);
-    if (!o.shards.empty()) write_shards(o, ranks);
+    if (ranks.first() && o.tp.size() > 1) fmt::print("tp {}\n", tp);
+    if (ranks.first() && o.stats) print_coverage(plan, sharding);
+    const auto results = ranks.run(sharding, source, config, p, {o.new_tokens, !o.shards.empty()});
+    right &= ranks.first_decides([&] {
+      if (o.stats) print_stats(results);
+      if (o.new_tokens != 0) print_tokens(results[0]);
+      const bool near = !o.expected || print_difference(results[0].logits, p, expected, o.tolerance);
+      if (!o.logits.empty()) write_logits(o, p, results[0].logits);
+      if (!o.shards.empty()) write_shards(o, results);
+      return near;
+    });
   }
   return right;
+}
+
+/// The exit code of the program, and why it is not 0.
+struct verdict {
+  int exit = 0;
+  std::string why;
+};
+
+template <class Ranks>
+verdict run(int argc, char** argv, Ranks& ranks) {
+  CLI::App app;
+  try {
+    const options o = parse_options(app, argc, argv);
+    if (generate(o, ranks)) return {};
+    return {1, "the logits are not those of --expect"};
+  } catch (const CLI::Success& e) {
+    if (ranks.first()) app.exit(e);  // --help
+    return {};
+  } catch (const CLI::ParseError& e) {
+    return {1, std::string(e.what()) + "; see --help"};
+  } catch (const std::exception& e) {
+    return {1, e.what()};
+  }
+}
+
+int say(const verdict& v) {
+  if (v.exit != 0) std::cerr << "error: " << v.why << '\n';
+  return v.exit;
 }
 
 }  // namespace
 }  // namespace generate
 
 int main(int argc, char** argv) {
-  CLI::App app;
-  try {
-    const generate::options o = generate::parse_options(app, argc, argv);
-    if (generate::generate(o)) return 0;
-    std::cerr << "error: the logits are not those of --expect\n";
-  } catch (const CLI::Success& e) {
-    return app.exit(e);  // --help
-  } catch (const CLI::ParseError& e) {
-    std::cerr << "error: " << e.what() << "; see --help\n";
-  } catch (const std::exception& e) {
-    std::cerr << "error: " << e.what() << '\n';
+  using namespace generate;
+  if (!asks_for_mpi(argc, argv)) {
+    threads ranks;
+    return say(run(argc, argv, ranks));
   }
-  return 1;
+#ifdef GENERATE_MPI
+  processes ranks;
+  const verdict v = run(argc, argv, ranks);
+  if (v.exit != 0) ranks.fail_together(v.why);
+  return v.exit;
+#else
+  return say({1,
+              "--comm mpi needs MPI, which was not there when this was built: apt-get install libopenmpi-dev "
+              "openmpi-bin, and build again"});
+#endif
 }

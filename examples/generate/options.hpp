@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace generate {
@@ -19,7 +20,8 @@ struct tensor_in_file {
 
 struct options {
   std::filesystem::path model;
-  std::vector<int> tp{1};
+  std::string comm = "in-process";
+  std::vector<int> tp;  ///< empty: not said
   std::filesystem::path inputs;
   std::vector<std::int64_t> tokens;
   std::optional<tensor_in_file> pixels, expected;
@@ -41,13 +43,23 @@ inline std::optional<tensor_in_file> parse_tensor_in_file(const std::string& tex
 }
 }  // namespace detail
 
+/// Before the command line is parsed, since it is one process that tells of an error in it.
+inline bool asks_for_mpi(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view text = argv[i];
+    if (text == "--comm=mpi" || (text == "--comm" && i + 1 < argc && argv[i + 1] == std::string_view("mpi")))
+      return true;
+  }
+  return false;
+}
+
 /// Parses the command line. Throws `CLI::ParseError`, of which `--help` is one.
 inline options parse_options(CLI::App& app, int argc, char** argv) {
   options o;
   std::string pixels, expected;
   app.description(
-      "Cuts a checkpoint by its tensor-parallel plan, runs it on N ranks (threads of this process), and shows what "
-      "comes out.\n"
+      "Cuts a checkpoint by its tensor-parallel plan, runs it on N ranks (threads of this process, or processes of an "
+      "MPI job), and shows what comes out.\n"
       "Every cut, every collective and every check of the plan is shardwise's; the engine has only local arithmetic.");
   app.footer(
       "Plans: hf is Hugging Face's, as it is; auto is the same with everything it leaves whole said; a FILE is "
@@ -56,13 +68,19 @@ inline options parse_options(CLI::App& app, int argc, char** argv) {
       "Whatever a plan says, the answer is right or the plan is refused, before a weight is read.\n\n"
       "Examples:\n"
       "  generate MODEL_DIR --tp 2 --tokens 1,2,3 --new-tokens 16 --stats\n"
-      "  generate MODEL_DIR --tp 1,2,4 --inputs inputs.json --expect expected.safetensors");
+      "  generate MODEL_DIR --tp 1,2,4 --inputs inputs.json --expect expected.safetensors\n"
+      "  mpirun -np 4 generate MODEL_DIR --tp 4 --comm mpi --tokens 1,2,3 --new-tokens 16");
   app.add_option("MODEL_DIR", o.model, "Folder with config.json and .safetensors")->required();
-  app.add_option("--tp", o.tp, "Number of ranks; several, one run for each: 1,2,4")
+  app.add_option("--comm", o.comm, "What the ranks are: threads of this process, or the processes that mpirun started")
+      ->check(CLI::IsMember({"in-process", "mpi"}))
+      ->type_name("in-process|mpi")
+      ->capture_default_str();
+  app.add_option("--tp", o.tp,
+                 "Number of ranks; several, one run for each: 1,2,4. With --comm mpi the number of processes")
       ->delimiter(',')
       ->allow_extra_args(false)  // what follows a blank is the next argument
       ->type_name("N")
-      ->capture_default_str();
+      ->default_str("1");
   auto* inputs = app.add_option("--inputs", o.inputs,
                                 "JSON with input_ids [batch][tokens], and for images image_grid_thw; position_ids and "
                                 "rope_deltas, if there, are compared with ours")

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One run of a model on N ranks: threads of this process, each with its own part of the weights.
+// One run of a model on N ranks, each with its own part of the weights: threads of this process, or processes.
 #pragma once
 #include <algorithm>
 #include <chrono>
@@ -36,10 +36,10 @@ inline std::int64_t best_of(const tensor& logits, std::size_t row) {
   return std::max_element(p, p + logits.columns()) - p;
 }
 
-/// Runs on the thread of each rank. `source` holds the weights under the model's names.
-template <class Source>
-rank_result run_rank(sw::in_process_communicator& ranks, const sw::sharding& sharding, const Source& source,
-                     const model_config& config, const prompt& p, const run_options& options) {
+/// Runs on each rank. `source` holds the weights under the model's names.
+template <sw::full_communicator C, class Source>
+rank_result run_rank(C& ranks, const sw::sharding& sharding, const Source& source, const model_config& config,
+                     const prompt& p, const run_options& options) {
   sw::tally counts;
   sw::counted counted(ranks, counts);
   sw::any_communicator comm(counted);
@@ -78,13 +78,33 @@ rank_result run_rank(sw::in_process_communicator& ranks, const sw::sharding& sha
   return r;
 }
 
-template <class Source>
-std::vector<rank_result> run_ranks(const sw::sharding& sharding, const Source& source, const model_config& config,
-                                   const prompt& p, const run_options& options) {
-  return sw::in_process(
-      sharding.tp(),
-      [&](sw::in_process_communicator& ranks) { return run_rank(ranks, sharding, source, config, p, options); },
-      {.deadline = std::chrono::minutes(10)});
-}
+/// How long a rank waits for the others: they may have more to load, or to compute.
+inline constexpr std::chrono::milliseconds rank_deadline = std::chrono::minutes(10);
+
+/// Ranks as threads.
+class threads {
+ public:
+  /// Is this the process that prints?
+  bool first() const { return true; }
+
+  /// The numbers of ranks that are asked for, or one.
+  std::vector<int> sizes(const std::vector<int>& asked) const { return asked.empty() ? std::vector<int>{1} : asked; }
+
+  /// What came out, by rank.
+  template <class Source>
+  std::vector<rank_result> run(const sw::sharding& sharding, const Source& source, const model_config& config,
+                               const prompt& p, const run_options& options) {
+    return sw::in_process(
+        sharding.tp(),
+        [&](sw::in_process_communicator& ranks) { return run_rank(ranks, sharding, source, config, p, options); },
+        {.deadline = rank_deadline});
+  }
+
+  /// What `f()` returns in the process that prints.
+  template <class F>
+  bool first_decides(F f) const {
+    return f();
+  }
+};
 
 }  // namespace generate

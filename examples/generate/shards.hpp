@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <span>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,29 @@ inline std::vector<shard_sum> sums_of(const sw::sharding& sharding, const weight
   for (std::size_t i = 0; i < sharding.size(); ++i) {
     const tensor& t = parameters.local(i);
     sums.push_back({std::string(sharding[i].name), t.shape(), sha256_of(t)});
+  }
+  return sums;
+}
+
+/// A line for each tensor, to be sent to another process; and back.
+inline std::string to_lines(std::span<const shard_sum> sums) {
+  std::ostringstream text;
+  for (const shard_sum& s : sums) {
+    text << s.name << ' ' << s.sha256 << ' ' << s.shape.dims();
+    for (const std::size_t extent : s.shape) text << ' ' << extent;
+    text << '\n';
+  }
+  return text.str();
+}
+inline std::vector<shard_sum> from_lines(const std::string& lines) {
+  std::vector<shard_sum> sums;
+  std::istringstream text(lines);
+  shard_sum s;
+  std::size_t dims = 0;
+  while (text >> s.name >> s.sha256 >> dims) {
+    s.shape = {};
+    for (std::size_t extent = 0; s.shape.dims() < dims && text >> extent;) s.shape.push(extent);
+    sums.push_back(s);
   }
   return sums;
 }

@@ -31,7 +31,7 @@ read_before bytes_read(const std::string& folder, const std::string& plan, int t
   try {
     const auto chosen = generate::choose_plan(plan, files.config());
     const auto sharding = generate::shard_for(chosen, tree, config.type, tp);
-    generate::run_ranks(sharding, source, config, prompt, {});
+    generate::threads().run(sharding, source, config, prompt, {});
   } catch (const sw::error& e) {
     r.refusal = e.what();
   }
@@ -83,7 +83,7 @@ TEST_CASE("the vision tower runs cut by whole heads, as the engine's layout says
   for (int tp : {1, 2, 4}) {
     INFO("tp " << tp);
     const auto sharding = sw::shard(plan, tree, {.tp = tp, .layout = generate::engine_layout});
-    const auto ranks = generate::run_ranks(sharding, files, config, prompt, {});
+    const auto ranks = generate::threads().run(sharding, files, config, prompt, {});
     const generate::tensor& logits = ranks[0].logits;
     REQUIRE(logits.elements() == expected.size());
     float largest = 0;

@@ -57,14 +57,17 @@ struct outcome {
   bool refused() const { return exit == 1 && err.rfind("error: ", 0) == 0 && out.empty(); }
 };
 
+/// Runs a command of the shell.
+inline outcome run_command(const std::string& command) {
+  const temporary_folder folder;
+  const int status = std::system((command + " > '" + (folder / "out") + "' 2> '" + (folder / "err") + "'").c_str());
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text_of(folder / "out"), text_of(folder / "err")};
+}
+
 /// Runs a program with arguments that hold no quotes; `environment` is put before it: "NAME=value".
 inline outcome run(const std::string& arguments, const std::string& executable = GENERATE_PROGRAM,
                    const std::string& environment = "") {
-  const temporary_folder folder;
-  const std::string command = environment + " '" + executable + "' " + arguments + " > '" + (folder / "out") +
-                              "' 2> '" + (folder / "err") + "'";
-  const int status = std::system(command.c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text_of(folder / "out"), text_of(folder / "err")};
+  return run_command(environment + " '" + executable + "' " + arguments);
 }
 
 /// The golden of a folder: where its inputs are, and how close is equal.
