@@ -7,6 +7,7 @@
 #include "shardwise/comm/environment.hpp"
 #include "shardwise/comm/file_rendezvous.hpp"
 #include "shardwise/comm/in_process.hpp"
+#include "shardwise/comm/observer.hpp"
 #include "shardwise/comm/rendezvous.hpp"
 #include "shardwise/comm/tally.hpp"
 #include "shardwise/comm/tcp_rendezvous.hpp"

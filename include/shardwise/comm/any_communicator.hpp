@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -57,6 +58,12 @@ class erased_communicator {
   virtual void all_to_all(const void*, std::span<const std::size_t>, void*, std::span<const std::size_t>, dtype,
                           any_stream) = 0;
   virtual std::shared_ptr<erased_communicator> split(int, int) = 0;
+  virtual void in_module(std::string_view) = 0;
+
+  const bool takes_module;  // so that a module is said only to who listens
+
+ protected:
+  explicit erased_communicator(bool takes) : takes_module(takes) {}
 };
 
 // `Held` is `C&` or `C`.
@@ -66,7 +73,8 @@ class erased_model final : public erased_communicator {
   using stream = typename type::stream_type;
 
  public:
-  explicit erased_model(Held held) : held_(static_cast<Held&&>(held)) {}
+  explicit erased_model(Held held)
+      : erased_communicator(shardwise::takes_module<type>), held_(static_cast<Held&&>(held)) {}
   int rank() const override { return held_.rank(); }
   int size() const override { return held_.size(); }
   void barrier(any_stream s) override { held_.barrier(s.as<stream>()); }
@@ -93,6 +101,9 @@ class erased_model final : public erased_communicator {
   std::shared_ptr<erased_communicator> split(int color, int key) override {
     auto part = held_.split(color, key);
     return std::make_shared<erased_model<decltype(part)>>(std::move(part));
+  }
+  void in_module([[maybe_unused]] std::string_view module) override {
+    if constexpr (shardwise::takes_module<type>) held_.in_module(module);
   }
 
  private:
@@ -136,6 +147,9 @@ class any_communicator {
     held_->all_to_all(send, send_counts, recv, recv_counts, type, stream);
   }
   any_communicator split(int color, int key) { return any_communicator(held_->split(color, key)); }
+  void in_module(std::string_view module) {
+    if (held_->takes_module) held_->in_module(module);
+  }
 
  private:
   explicit any_communicator(std::shared_ptr<detail::erased_communicator> held) : held_(std::move(held)) {}

@@ -7,6 +7,7 @@
 #include <concepts>
 #include <cstddef>
 #include <span>
+#include <string_view>
 
 #include "shardwise/model/dtype.hpp"
 #include "shardwise/placement.hpp"
@@ -82,7 +83,14 @@ concept can_split = communicator<C> && requires(C& comm, int color, int key) {
   { comm.split(color, key) } -> communicator;
 };
 
-/// All of them.
+/// `in_module(path)`: the next collectives are of this module, until another is said; "" is none. The text lives until
+/// then. No collective, and of no meaning but to who watches: what has no use for it, has it not.
+template <class C>
+concept takes_module = communicator<C> && requires(C& comm, std::string_view path) {
+  comm.in_module(path);
+};
+
+/// All collectives.
 template <class C>
 concept full_communicator = can_all_reduce<C> && can_all_gather<C> && can_gather_last_dim<C> && can_reduce_scatter<C> &&
     can_broadcast<C> && can_all_to_all<C> && can_split<C>;

@@ -60,6 +60,28 @@ inline void check_size(const step& s, int ranks) {
                    ranks, ": shard for its size, {.tp = comm.size()}"));
 }
 
+// Says which module the collectives are of, for as long as it lives. A step without a sharding knows none: then what
+// the engine has said stays.
+template <class C>
+class module_at_work {
+ public:
+  module_at_work(C& comm, const step& s, bool known = true) : comm_(comm), says_(known) {
+    if constexpr (takes_module<C>) {
+      if (says_) comm_.in_module(s.module);
+    }
+  }
+  module_at_work(const module_at_work&) = delete;
+  ~module_at_work() {
+    if constexpr (takes_module<C>) {
+      if (says_) comm_.in_module({});
+    }
+  }
+
+ private:
+  [[maybe_unused]] C& comm_;
+  [[maybe_unused]] bool says_;
+};
+
 template <class C, class View>
 void all_reduce(const step& s, C& comm, typename C::stream_type stream, View& x, reduction op) {
   static_assert(can_all_reduce<C>, "shardwise: this communicator has no all_reduce, and the step needs one");
@@ -128,6 +150,7 @@ void add_bias(const step& s, View& x, const View& bias, Stream stream) {
 // What a step may do, so that an engine whose plan is known at compile time writes only the traits that it needs.
 struct step_kinds {
   bool reduces = true, gathers = true;
+  bool names_module = true;  // false: the step is of no sharding
 };
 // From local to output. A bias is added once: to each rank's own columns before a gather, to the sum after a reduce.
 // `Bias` is `const View*`, or `std::nullptr_t` for none.
@@ -141,11 +164,18 @@ View finish(const step& s, C& comm, typename C::stream_type stream, View x, [[ma
     }
   };
   biased_where(!reduces);
+  [[maybe_unused]] const auto at_work = [&] { return module_at_work<C>(comm, s, May.names_module); };
   if constexpr (May.reduces) {
-    if (reduces) all_reduce(s, comm, stream, x, s.local().op);
+    if (reduces) {
+      const auto here = at_work();
+      all_reduce(s, comm, stream, x, s.local().op);
+    }
   }
   if constexpr (May.gathers) {
-    if (s.then() == collective::gather_last_dim) x = gather_last_dim(s, comm, stream, x);
+    if (s.then() == collective::gather_last_dim) {
+      const auto here = at_work();
+      x = gather_last_dim(s, comm, stream, x);
+    }
   }
   biased_where(reduces);
   return x;
@@ -171,7 +201,8 @@ struct tag_traits {
   };
   using bias = typename bias_of<Local>::type;
   static constexpr style_facts facts = style_table[static_cast<std::size_t>(Kind)];
-  static constexpr step_kinds may{facts.then == collective::all_reduce, facts.then == collective::gather_last_dim};
+  static constexpr step_kinds may{facts.then == collective::all_reduce, facts.then == collective::gather_last_dim,
+                                  false};
 };
 // Deduced from the base: nvcc prints a member alias of the tag unresolved.
 template <style_kind Kind, class In, class Local, class Out, int Groups>
@@ -228,7 +259,8 @@ placed<View> input(const step& s, const C& comm, const placed<View>& x) {
 /// From what the module's own arithmetic yielded to what its style promises: nothing, an all-reduce, or a gather of the
 /// last dim. Collective where the step is: every rank calls it, in the same order, with its own stream.
 ///
-/// `x` is reduced in place; a gather makes a new tensor by `tensor_traits<View>::empty_like`.
+/// `x` is reduced in place; a gather makes a new tensor by `tensor_traits<View>::empty_like`. Where `comm` is watched
+/// (observer.hpp) the collective is that of the step's module.
 /// Throws `placement_error` where `x` is not what the style takes it to be, which is how a partial sum that no row
 /// reduces is found; `comm_error` where the collective fails.
 template <communicator C, class View>
