@@ -6,6 +6,7 @@
 #include "shardwise/comm/communicator.hpp"
 #include "shardwise/comm/environment.hpp"
 #include "shardwise/comm/file_rendezvous.hpp"
+#include "shardwise/comm/groups.hpp"
 #include "shardwise/comm/in_process.hpp"
 #include "shardwise/comm/observer.hpp"
 #include "shardwise/comm/rendezvous.hpp"
