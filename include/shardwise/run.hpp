@@ -2,6 +2,8 @@
 // Step 7, RUN: placements as types, and the collective after each style.
 #pragma once
 // IWYU pragma: begin_exports
+#include "shardwise/run/gather_output.hpp"
+#include "shardwise/run/gathered.hpp"
 #include "shardwise/run/host.hpp"
 #include "shardwise/run/placed.hpp"
 #include "shardwise/run/product.hpp"

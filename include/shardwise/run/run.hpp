@@ -4,20 +4,17 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string_view>
 #include <utility>
 
 #include "shardwise/comm/communicator.hpp"
 #include "shardwise/model/tensor_view.hpp"
+#include "shardwise/run/detail/rank_columns.hpp"
 #include "shardwise/run/placed.hpp"
 #include "shardwise/shard/step.hpp"
 
 namespace shardwise {
 inline namespace v0 {
-
-/// Ranks that one gather of unequal columns may have.
-inline constexpr int max_ranks = 1024;
 
 namespace detail {
 
@@ -96,7 +93,6 @@ View gather_last_dim(const step& s, C& comm, typename C::stream_type stream, con
   const tensor_view local = dense(x, s.module);
   check_has_dims(s, local);
   const int ranks = comm.size();
-  if (ranks > max_ranks) raise(comm_error("a gather over ", ranks, " ranks; at most ", max_ranks, " are held"));
   const std::size_t width = local.shape.last();
   const std::size_t rows = width == 0 ? [&] {
     std::size_t n = 1;
@@ -119,15 +115,13 @@ View gather_last_dim(const step& s, C& comm, typename C::stream_type stream, con
   View out = tensor_traits<View>::empty_like(x, shape);
   const tensor_view to = dense(out, s.module);
   const auto bytes = static_cast<std::ptrdiff_t>(size_of(local.type));
-  std::size_t columns[max_ranks];
   std::size_t send_at = 0;
   for (int g = 0; g < features.groups; ++g) {
     const interval group = chunk(whole, features.groups, g);
-    for (int r = 0; r < ranks; ++r) columns[r] = chunk(group.size(), ranks, r).size();
+    const rank_columns columns(group.size(), ranks);
     comm.gather_last_dim(static_cast<const std::byte*>(local.data) + static_cast<std::ptrdiff_t>(send_at) * bytes,
                          width, static_cast<std::byte*>(to.data) + static_cast<std::ptrdiff_t>(group.begin) * bytes,
-                         whole, rows, std::span<const std::size_t>(columns, static_cast<std::size_t>(ranks)),
-                         local.type, stream);
+                         whole, rows, columns, local.type, stream);
     send_at += columns[comm.rank()];
   }
   return out;
