@@ -39,6 +39,11 @@ enum class cut_of : std::uint8_t {
 
 /// What makes the output of the module's own arithmetic the output that the style promises.
 enum class collective : std::uint8_t { none, all_reduce, gather_last_dim };
+/// As the communicator's function is called.
+constexpr std::string_view name_of(collective c) {
+  constexpr std::string_view names[] = {"none", "all_reduce", "gather_last_dim"};
+  return names[static_cast<std::size_t>(c)];
+}
 
 /// How a size is divided over the ranks.
 enum class division : std::uint8_t {

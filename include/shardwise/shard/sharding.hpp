@@ -89,10 +89,17 @@ class sharding {
     return n;
   }
 
+  /// The modules: whatever a parameter's name has above it, in no order of meaning. A path, its index (`npos` if there
+  /// is no such module), and the parameter that the module's step works with: its own matrix, `npos` without one.
+  std::size_t modules() const { return module_list_.size(); }
+  std::string_view module(std::size_t m) const { return module_list_[m].name; }
+  std::size_t find_module(std::string_view path) const { return modules_.find(path); }
+  std::size_t matrix_of(std::size_t m) const { return module_list_[m].weight; }
+
   /// The step of the module at `path`: of the rule that owns it, or one that does nothing.
   /// Throws `plan_error` for a module that the model does not have.
   struct step step(std::string_view path) const {
-    const std::size_t at = modules_.find(path);
+    const std::size_t at = find_module(path);
     if (at == npos) detail::raise(plan_error("the model has no module '", path, "' to take a step of"));
     const module_entry& m = module_list_[at];
     struct step s;
