@@ -10,6 +10,7 @@
 #include "shardwise/comm/in_process.hpp"
 #include "shardwise/comm/observer.hpp"
 #include "shardwise/comm/rendezvous.hpp"
+#include "shardwise/comm/same_schedule.hpp"
 #include "shardwise/comm/tally.hpp"
 #include "shardwise/comm/tcp_rendezvous.hpp"
 #include "shardwise/comm/with_all_reduce.hpp"
