@@ -32,14 +32,14 @@ class model {
   void rehearse() const {
     if (vision_) (*vision_)(tensor({0, pixel_columns_}), {});
     memory none;
-    text_.logits(text_.embed({}), {}, none);
+    text_.logits(text_.through_layers(text_.embed({}), {}, none));
   }
 
   /// Logits [batch * tokens, vocabulary] of a prompt; `past` is empty, and remembers it. Collective.
   tensor prefill(const prompt& p, memory& past) const {
     value x = text_.embed(p.ids);
     if (!p.images.empty()) x = with_images(std::move(x), p);
-    return text_.logits(std::move(x), p.at, past);
+    return text_.logits(text_.through_layers(std::move(x), p.at, past));
   }
 
   /// Logits [batch, vocabulary] after one more token for each row of the batch. Collective.
@@ -49,7 +49,7 @@ class model {
       const std::int64_t place = static_cast<std::int64_t>(past.length) + p.deltas[b];
       at.push(place, place, place);
     }
-    return text_.logits(text_.embed(ids), at, past);
+    return text_.logits(text_.through_layers(text_.embed(ids), at, past));
   }
 
  private:

@@ -2,7 +2,9 @@
 // The decoder: layers of attention, full or linear, and an MLP or experts.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -48,34 +50,50 @@ class decoder_layer {
   std::optional<moe> experts_;
 };
 
+/// The part of a decoder that one rank runs: all of it, or one stage of a pipeline. The first stage has the embedding,
+/// the last one the head, and the layers are dealt in order.
+struct pipeline_stage {
+  int index = 0, count = 1;
+  bool is_first() const { return index == 0; }
+  bool is_last() const { return index + 1 == count; }
+  sw::interval layers_of(const text_config& t) const { return sw::chunk(t.linear_layers.size(), count, index); }
+};
+
 class text_model {
  public:
-  text_model(const context& c, const text_config& t)
-      : embedding_(c, t.prefix + ".embed_tokens", t.vocabulary, t.hidden),
-        norm_(c, t.prefix + ".norm", t.hidden, t.norm_eps, t.norm_offset),
-        head_(c, "lm_head", t.hidden, t.vocabulary),
-        rope_(t.rope, t.head_dim) {
-    for (std::size_t i = 0; i < t.linear_layers.size(); ++i) layers_.emplace_back(c, t, i);
+  text_model(const context& c, const text_config& t, const pipeline_stage& stage = {}) : rope_(t.rope, t.head_dim) {
+    if (stage.is_first()) embedding_.emplace(c, t.prefix + ".embed_tokens", t.vocabulary, t.hidden);
+    const sw::interval mine = stage.layers_of(t);
+    for (std::size_t i = mine.begin; i < mine.end; ++i) layers_.emplace_back(c, t, i);
+    if (stage.is_last()) {
+      norm_.emplace(c, t.prefix + ".norm", t.hidden, t.norm_eps, t.norm_offset);
+      head_.emplace(c, "lm_head", t.hidden, t.vocabulary);
+    }
   }
 
-  value embed(std::span<const std::int64_t> ids) const { return embedding_(ids); }
+  /// What enters the first layer, [batch * tokens, hidden]. Of the first stage. Collective.
+  value embed(std::span<const std::int64_t> ids) const { return (*embedding_)(ids); }
 
-  /// From what enters the first layer, [batch * tokens, hidden], to logits [batch * tokens, vocabulary], whole on every
-  /// rank. The tokens are appended to `past`. Collective.
-  tensor logits(value x, const positions& at, memory& past) const {
+  /// From what enters the first layer of the stage to what leaves its last one. The tokens are appended to `past`,
+  /// which is of this stage. Collective.
+  value through_layers(value x, const positions& at, memory& past) const {
     past.layers.resize(layers_.size());
     const rotation turn = rope_(at);
     for (std::size_t i = 0; i < layers_.size(); ++i) x = layers_[i](x, turn, past, past.layers[i]);
     past.length += at.size() / past.batch;
-    return sw::expect_replicated(head_(norm_(x)), head_.path()).local();
+    return x;
   }
 
+  /// Logits [batch * tokens, vocabulary], whole on every rank, of what left the last layer. Of the last stage.
+  /// Collective.
+  tensor logits(const value& x) const { return sw::expect_replicated((*head_)((*norm_)(x)), head_->path()).local(); }
+
  private:
-  embedding embedding_;
-  rms_norm norm_;
-  linear head_;
-  rope rope_;
+  std::optional<embedding> embedding_;
   std::vector<decoder_layer> layers_;
+  std::optional<rms_norm> norm_;
+  std::optional<linear> head_;
+  rope rope_;
 };
 
 }  // namespace generate
