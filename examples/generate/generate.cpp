@@ -4,6 +4,7 @@
 
 #include <exception>
 #include <iostream>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "ranks.hpp"
 #include "report.hpp"
 #include "shardwise/checkpoint.hpp"
+#include "whole_file.hpp"
 
 namespace generate {
 namespace {
@@ -30,6 +32,12 @@ void write_shards(const options& o, const std::vector<rank_result>& ranks) {
   write_sums(o.shards, sums);
 }
 
+void write_trace(whole_file& file, const std::vector<rank_result>& ranks) {
+  std::vector<std::string> lines;
+  for (const rank_result& r : ranks) lines.push_back(r.trace);
+  file.write(trace_file(lines));
+}
+
 /// From a folder to logits. False if they are not those that were expected.
 template <class Ranks>
 bool generate(const options& o, Ranks& ranks) {
@@ -41,18 +49,24 @@ bool generate(const options& o, Ranks& ranks) {
   const prompt p = read_prompt(o, config);
   const tensor expected = o.expected ? read_tensor(*o.expected) : tensor();
 
+  std::optional<whole_file> trace;
+  ranks.first_decides([&] {
+    if (!o.trace.empty()) trace.emplace(o.trace);
+    return true;
+  });
   bool right = true;
   for (int tp : ranks.sizes(o.tp)) {
     const sw::sharding sharding = shard_for(plan, tree, config.type, tp);
     if (ranks.first() && o.tp.size() > 1) fmt::print("tp {}\n", tp);
     if (ranks.first() && o.stats) print_coverage(plan, sharding);
-    const auto results = ranks.run(sharding, source, config, p, {o.new_tokens, !o.shards.empty()});
+    const auto results = ranks.run(sharding, source, config, p, {o.new_tokens, !o.shards.empty(), !o.trace.empty()});
     right &= ranks.first_decides([&] {
       if (o.stats) print_stats(results);
       if (o.new_tokens != 0) print_tokens(results[0]);
       const bool near = !o.expected || print_difference(results[0].logits, p, expected, o.tolerance);
       if (!o.logits.empty()) write_logits(o, p, results[0].logits);
       if (!o.shards.empty()) write_shards(o, results);
+      if (trace) write_trace(*trace, results);
       return near;
     });
   }

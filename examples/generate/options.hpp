@@ -28,7 +28,7 @@ struct options {
   double tolerance = 2e-4;
   std::size_t new_tokens = 0;
   std::string plan = "auto";
-  std::filesystem::path logits, shards;
+  std::filesystem::path logits, shards, trace;
   bool stats = false;
 };
 
@@ -96,6 +96,10 @@ inline options parse_options(CLI::App& app, int argc, char** argv) {
   app.add_option("--plan", o.plan, "auto, hf, or a JSON file")->type_name("auto|hf|FILE")->capture_default_str();
   app.add_option("--logits", o.logits, "Write the prompt's logits [batch, tokens, vocabulary]")->type_name("FILE");
   app.add_option("--shards", o.shards, "Write shape and sha256 of each rank's local tensors")->type_name("FILE");
+  app.add_option("--trace", o.trace,
+                 "Write when each rank was in which collective of the prompt and of the new tokens, for "
+                 "ui.perfetto.dev and chrome://tracing")
+      ->type_name("FILE");
   app.add_option("--expect", expected, "Compare the prompt's logits with these; NAME is logits if not given")
       ->type_name("FILE[:NAME]");
   app.add_option("--tolerance", o.tolerance, "How far the logits may be from the expected ones")
@@ -109,8 +113,8 @@ inline options parse_options(CLI::App& app, int argc, char** argv) {
     if (tp < 1 || tp > 256)
       throw CLI::ValidationError("--tp", std::to_string(tp) + " is not a number of ranks from 1 to 256");
   }
-  if (o.tp.size() > 1 && !(o.logits.empty() && o.shards.empty())) {
-    throw CLI::ValidationError("--tp", "one size at a time with --logits or --shards: each writes one file");
+  if (o.tp.size() > 1 && !(o.logits.empty() && o.shards.empty() && o.trace.empty())) {
+    throw CLI::ValidationError("--tp", "one size at a time with --logits, --shards or --trace: each writes one file");
   }
   return o;
 }

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <exception>
 #include <iterator>
+#include <numeric>
 #include <string>
 #include <thread>
 #include <utility>
@@ -26,35 +27,46 @@ struct mpi_job {
   ~mpi_job() { MPI_Finalize(); }
 };
 
-/// What the first process shows of the others goes to all of them: bytes, and sums as text. Collective.
+/// The texts of all processes, by rank. Collective.
+template <sw::full_communicator C>
+std::vector<std::string> gathered_texts(C& comm, const std::string& mine) {
+  const auto ranks = static_cast<std::size_t>(comm.size());
+  const auto length = static_cast<std::int64_t>(mine.size());
+  std::vector<std::int64_t> lengths(ranks);
+  comm.all_gather(&length, lengths.data(), 1, sw::dtype::i64, {});
+  const std::vector<std::size_t> columns(lengths.begin(), lengths.end());
+  std::string all(std::accumulate(columns.begin(), columns.end(), std::size_t{0}), '\0');
+  comm.gather_last_dim(mine.data(), mine.size(), all.data(), all.size(), 1, columns, sw::dtype::u8, {});
+  std::vector<std::string> texts;
+  std::size_t at = 0;
+  for (const std::size_t n : columns) {
+    texts.push_back(all.substr(at, n));
+    at += n;
+  }
+  return texts;
+}
+
+/// What the first process shows of the others goes to all of them: bytes, and the rest as text. Collective.
 template <sw::full_communicator C>
 std::vector<rank_result> gathered(C& comm, rank_result mine) {
-  const std::string text = to_lines(mine.sums);
   const std::int64_t numbers[] = {static_cast<std::int64_t>(mine.weight_bytes),
                                   static_cast<std::int64_t>(mine.cache_bytes),
-                                  static_cast<std::int64_t>(mine.state_bytes), static_cast<std::int64_t>(text.size())};
+                                  static_cast<std::int64_t>(mine.state_bytes)};
   constexpr std::size_t count = std::size(numbers);
   const auto ranks = static_cast<std::size_t>(comm.size());
   std::vector<std::int64_t> all(count * ranks);
   comm.all_gather(numbers, all.data(), count, sw::dtype::i64, {});
-  std::vector<std::size_t> lengths;
-  std::size_t length = 0;
-  for (std::size_t r = 0; r < ranks; ++r) {
-    lengths.push_back(static_cast<std::size_t>(all[r * count + 3]));
-    length += lengths.back();
-  }
-  std::string texts(length, '\0');
-  comm.gather_last_dim(text.data(), text.size(), texts.data(), texts.size(), 1, lengths, sw::dtype::u8, {});
+  const auto sums = gathered_texts(comm, to_lines(mine.sums));
+  const auto traces = gathered_texts(comm, mine.trace);
 
   std::vector<rank_result> results(ranks);
   results[static_cast<std::size_t>(comm.rank())] = std::move(mine);
-  std::size_t at = 0;
   for (std::size_t r = 0; r < ranks; ++r) {
     results[r].weight_bytes = static_cast<std::size_t>(all[r * count]);
     results[r].cache_bytes = static_cast<std::size_t>(all[r * count + 1]);
     results[r].state_bytes = static_cast<std::size_t>(all[r * count + 2]);
-    results[r].sums = from_lines(texts.substr(at, lengths[r]));
-    at += lengths[r];
+    results[r].sums = from_lines(sums[r]);
+    results[r].trace = traces[r];
   }
   return results;
 }

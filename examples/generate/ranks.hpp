@@ -5,13 +5,19 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "model.hpp"
 #include "shards.hpp"
 #include "shardwise/comm/any_communicator.hpp"
 #include "shardwise/comm/in_process.hpp"
+#include "shardwise/comm/observer.hpp"
+#include "shardwise/comm/same_schedule.hpp"
 #include "shardwise/comm/tally.hpp"
+#include "trace.hpp"
 
 namespace generate {
 
@@ -23,11 +29,30 @@ struct rank_result {
   sw::tally prefill, decode;    ///< collectives of the prompt; of all decoded tokens
   std::size_t decoded = 0;      ///< decode steps
   std::vector<shard_sum> sums;  ///< if asked for
+  std::string trace;            ///< lines of a trace file, if asked for
 };
 
 struct run_options {
   std::size_t new_tokens = 0;
-  bool sums = false;
+  bool sums = false, trace = false;
+};
+
+/// What is watched on a rank: collectives are counted, and written down with their times if asked for.
+struct rank_watch {
+  sw::tally counts;
+  std::optional<trace> times;
+
+  void begin(const sw::collective_event& e) {
+    if (times) times->begin(e);
+  }
+  void end(const sw::collective_event& e) {
+    counts.end(e);
+    if (times) times->end(e);
+  }
+  void in_phase(std::string_view name) {
+    counts.reset();
+    if (times) times->in_phase(name);
+  }
 };
 
 /// The token with the largest logit in a row; the first of equal ones.
@@ -36,13 +61,23 @@ inline std::int64_t best_of(const tensor& logits, std::size_t row) {
   return std::max_element(p, p + logits.columns()) - p;
 }
 
+/// Ranks that were given different plans, or models, do not start: each throws the same `comm_error`.
+template <sw::full_communicator C>
+void require_same_schedule(C& ranks, const sw::sharding& sharding) {
+  const sw::schedule steps = sw::schedule_of(sharding, sw::dtype::f32);  // what the engine computes in
+  sw::communicator_rendezvous meeting(ranks);
+  sw::require_same_schedule(meeting, sw::manifest(sharding, steps));
+}
+
 /// Runs on each rank. `source` holds the weights under the model's names.
 template <sw::full_communicator C, class Source>
 rank_result run_rank(C& ranks, const sw::sharding& sharding, const Source& source, const model_config& config,
                      const prompt& p, const run_options& options) {
-  sw::tally counts;
-  sw::counted counted(ranks, counts);
-  sw::any_communicator comm(counted);
+  require_same_schedule(ranks, sharding);
+  rank_watch watch;
+  if (options.trace) watch.times.emplace();
+  sw::observed watched(ranks, watch);
+  sw::any_communicator comm(watched);
   weights parameters(sharding, comm.rank());
   const model m({sharding, comm, parameters}, config);
   m.rehearse();
@@ -53,11 +88,11 @@ rank_result run_rank(C& ranks, const sw::sharding& sharding, const Source& sourc
   memory past;
   past.batch = p.batch;
   past.capacity = p.tokens + options.new_tokens;
-  counts = {};
+  watch.in_phase("prefill");
   const tensor logits = m.prefill(p, past);
-  r.prefill = counts;
+  r.prefill = watch.counts;
 
-  counts = {};
+  watch.in_phase("decode");
   r.tokens.resize(p.batch);
   std::vector<std::int64_t> next(p.batch);
   for (std::size_t b = 0; b < p.batch; ++b) next[b] = best_of(logits, (b + 1) * p.tokens - 1);
@@ -68,7 +103,8 @@ rank_result run_rank(C& ranks, const sw::sharding& sharding, const Source& sourc
     ++r.decoded;
     for (std::size_t b = 0; b < p.batch; ++b) next[b] = best_of(one, b);
   }
-  r.decode = counts;
+  r.decode = watch.counts;
+  if (watch.times) r.trace = watch.times->lines();
 
   r.weight_bytes = parameters.bytes();
   r.cache_bytes = past.cache_bytes();
