@@ -105,10 +105,8 @@ ncclResult_t check_operation(const operation& o, communicator& c) {
     char text[200];
     std::snprintf(text, sizeof text, "%s, rank %d: send %p, recv %p, count %zu of %s", called, c.rank, o.send,
                   static_cast<const void*>(o.recv), o.count, name_of(o.type));
-    const auto result = refuse(misuse::overlap, "%s", text);
-    if (const auto world = c.world()) world->poison(result, last_error());
-    c.fail(result);
-    return result;
+    if (const auto world = c.world()) return end_world(c, *world, misuse::overlap, text);
+    return refuse(misuse::overlap, "%s", text);
   }
   return ncclSuccess;
 }

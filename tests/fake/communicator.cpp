@@ -110,6 +110,20 @@ ncclResult_t check_use(ncclComm_t comm, function f) {
   return async;
 }
 
+ncclResult_t end_world(communicator& c, segment& world, misuse what, const char* text) {
+  if (world.claim_poison()) {
+    char sentence[segment::text_capacity];
+    const auto& entry = entry_of(what);
+    std::snprintf(sentence, sizeof sentence, "%.*s: %s", static_cast<int>(entry.name.size()), entry.name.data(), text);
+    world.poison(refuse(what, "%s", text), sentence);
+  }
+  while (world.poisoned() == ncclSuccess && !c.abort) std::this_thread::yield();
+  if (world.poisoned() == ncclSuccess) return entry_of(what).result;
+  set_last_error(world.poison_text());
+  c.fail(world.poisoned());
+  return world.poisoned();
+}
+
 int rank_of(ncclComm_t comm) { return comm != nullptr && known(comm) ? comm->rank : -1; }
 
 ncclComm_t new_communicator(int size, int rank, int device, const ncclConfig_t* config) {
@@ -147,11 +161,7 @@ namespace {
 // The rank leaves: others that wait for it learn it.
 void leave(communicator& c, life end, presence mark) {
   c.job.join();
-  const auto world = c.world();
-  if (world) {
-    world->slot(c.rank).state.store(mark, std::memory_order_release);
-    world->ring();
-  }
+  if (const auto world = c.world()) world->end(c.rank, mark);
   const std::lock_guard running(c.running);  // a launch that runs has seen the abort and ends
   const std::lock_guard lock(c.mutex);
   if (c.state.exchange(end) < life::destroyed) --counts().communicators;

@@ -83,6 +83,9 @@ ncclResult_t check_use(ncclComm_t comm, function f);
 /// The same, but it may be busy or broken: for destroy and abort.
 ncclResult_t check_known(ncclComm_t comm, function f);
 
+/// Ends the communicator on all ranks by a finding, which the first who has one says. Returns what was said first.
+ncclResult_t end_world(communicator& c, segment& world, misuse what, const char* text);
+
 /// A rank for faults: that of the communicator, if it is one.
 int rank_of(ncclComm_t comm);
 

@@ -56,10 +56,7 @@ void disagree(communicator& c, segment& world, std::size_t turn) {
           std::snprintf(all + used, sizeof all - used, "%srank %d called %s", r == 0 ? "" : "; ", r, one));
     }
   }
-  const auto result = refuse(misuse::ranks_disagree, "%s", all);
-  world.poison(result, last_error());
-  set_last_error(world.poison_text());
-  c.fail(result);
+  end_world(c, world, misuse::ranks_disagree, all);
 }
 
 // This rank's data is in its stage. True: all ranks' is, and they call the same.
@@ -204,9 +201,7 @@ bool move(transfer& t, communicator& c, segment& world, bool& wrong) {
         std::snprintf(text, sizeof text, "rank %d sends %llu bytes of %s to rank %d, which receives %zu of %s", o.root,
                       static_cast<unsigned long long>(part.total), name_of(static_cast<ncclDataType_t>(part.type)),
                       c.rank, total, name_of(o.type));
-        const auto result = refuse(misuse::peers_disagree, "%s", text);
-        world.poison(result, last_error());
-        c.fail(result);
+        end_world(c, world, misuse::peers_disagree, text);
         wrong = true;
         return false;
       }

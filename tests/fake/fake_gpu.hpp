@@ -6,6 +6,7 @@
 //   FAKE_GPU_INJECT=...     faults, see inject_text()
 //   FAKE_GPU_NULL=1         see null_collectives()
 //   FAKE_GPU_LOG=FILE       findings and refusals are appended to FILE; without it findings go to stderr
+//   FAKE_GPU_FOLDER=FOLDER  where shared segments are made; without it /dev/shm, else TMPDIR, else /tmp
 //   FAKE_GPU_STALL=SECONDS  a rank that waits longer for its peers says for whom and for what (default 10)
 #pragma once
 #include <cstddef>
@@ -89,8 +90,8 @@ struct live_objects {
 };
 live_objects live();
 
-/// Files that the fake has in the folder of its shared segments (/dev/shm, else TMPDIR): none, but while communicators
-/// are being made.
+/// Files of shared segments: none, but while communicators are being made. Where FAKE_GPU_FOLDER is set, those of all
+/// processes that have it; else those that this process has made.
 std::vector<std::string> files();
 
 /// The last finding or refusal: one sentence.

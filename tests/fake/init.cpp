@@ -61,13 +61,24 @@ ncclResult_t join_world(communicator& c, communicator& interrupted_by, const cha
   segment::remove(path);  // all have it mapped, or none will
   if (how == waited::failed) return static_cast<ncclResult_t>(c.async.load());
   if (how == waited::aborted || interrupted_by.abort) return ncclInternalError;
-  if (const auto e = check_duplicates(c, *world); e != ncclSuccess) return e;
+  if (const auto e = check_duplicates(c, *world); e != ncclSuccess) {
+    world->end(c.rank, presence::left);  // all are there and see the same: this is not the others' reason
+    return e;
+  }
   c.state = life::usable;
   return ncclSuccess;
 }
 
 ncclResult_t run_init(long_work& w) {
-  if (const auto e = injected(w, *w.comm); e != ncclSuccess) return e;
+  if (const auto e = injected(w, *w.comm); e != ncclSuccess) {
+    // It fails in the middle: the others know that it was there.
+    communicator& c = *w.comm;
+    ncclResult_t error = ncclSuccess;
+    const auto world = segment::join(w.path, c.size, c.rank, physical_device(c.device), error);
+    const std::lock_guard lock(c.mutex);
+    c.shared = world;
+    return e;
+  }
   return join_world(*w.comm, *w.comm, w.path);
 }
 
@@ -188,10 +199,7 @@ ncclResult_t finish_long_work(long_work& w) {
     w.comm->fail(e);
     // It stays with its error until it is aborted; the other ranks need not wait for it.
     const auto world = w.comm->world();
-    if (world && w.comm->state == life::making) {
-      world->slot(w.comm->rank).state.store(presence::failed, std::memory_order_release);
-      world->ring();
-    }
+    if (world && w.comm->state == life::making) world->end(w.comm->rank, presence::failed);
   }
   return e;
 }

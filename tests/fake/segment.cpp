@@ -105,6 +105,7 @@ void sweep() {
 
 std::string segment::folder() {
   static const auto& path = *new std::string([]() -> std::string {
+    if (const char* ours = std::getenv("FAKE_GPU_FOLDER")) return ours;
     if (access("/dev/shm", W_OK) == 0) return "/dev/shm";
     const char* temporary = std::getenv("TMPDIR");
     return temporary != nullptr ? temporary : "/tmp";
@@ -212,6 +213,12 @@ channel& segment::between(int from, int to) const {
   return reinterpret_cast<channel*>(at)[from * size_ + to];
 }
 
+void segment::end(int rank, presence how) {
+  auto there = presence::joined;
+  slot(rank).state.compare_exchange_strong(there, how, std::memory_order_acq_rel);
+  ring();
+}
+
 void segment::ring() {
   page_->bell.fetch_add(1, std::memory_order_release);
   syscall(SYS_futex, &page_->bell, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
@@ -232,13 +239,14 @@ bool segment::gone(int rank) const {
   return !started(s.pid, when) || when != s.start_time;
 }
 
-void segment::poison(ncclResult_t result, const char* text) {
+bool segment::claim_poison() {
   std::uint32_t none = 0;
-  if (page_->poison.compare_exchange_strong(none, 1)) {
-    page_->poison_result = result;
-    std::snprintf(page_->poison_text, sizeof page_->poison_text, "%s", text);
-    page_->poison.store(2, std::memory_order_release);
-  }
+  return page_->poison.compare_exchange_strong(none, 1);
+}
+void segment::poison(ncclResult_t result, const char* text) {
+  page_->poison_result = result;
+  std::snprintf(page_->poison_text, sizeof page_->poison_text, "%s", text);
+  page_->poison.store(2, std::memory_order_release);
   ring();
 }
 ncclResult_t segment::poisoned() const {
@@ -267,4 +275,10 @@ std::uint64_t host_hash() {
 
 }  // namespace fake
 
-std::vector<std::string> fake_gpu::files() { return fake::our_files(); }
+std::vector<std::string> fake_gpu::files() {
+  auto paths = fake::our_files();
+  if (std::getenv("FAKE_GPU_FOLDER") != nullptr) return paths;
+  const std::string mine = fake::segment::folder() + '/' + fake::prefix + std::to_string(getpid()) + '.';
+  std::erase_if(paths, [&](const std::string& path) { return !path.starts_with(mine); });
+  return paths;
+}

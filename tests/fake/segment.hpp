@@ -75,6 +75,9 @@ class segment {
   std::byte* stage(int rank, std::uint64_t step) const;
   channel& between(int from, int to) const;
 
+  /// The rank's place ends so, if it has not ended already, and the others learn it.
+  void end(int rank, presence how);
+
   /// Wakes all that wait.
   void ring();
   std::uint32_t bell() const;
@@ -84,7 +87,8 @@ class segment {
   /// True where the rank's process is gone, or it has left.
   bool gone(int rank) const;
 
-  /// The first misuse that is found ends the communicator on all ranks.
+  /// The first misuse that is found ends the communicator on all ranks: true for the one who may say it, who has to.
+  bool claim_poison();
   void poison(ncclResult_t result, const char* text);
   ncclResult_t poisoned() const;
   const char* poison_text() const;
