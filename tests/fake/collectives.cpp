@@ -2,6 +2,7 @@
 // The operations as NCCL's functions: their checks, and the way to a stream.
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <new>
 
 #include "fake/communicator.hpp"
@@ -148,15 +149,22 @@ launch* launch::make(communicator& c, const operation* all, std::size_t total) {
 
 void launch::release(void* held) {
   auto* l = static_cast<launch*>(held);
+  if (l->references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   if (l->captured) --l->comm->graphs;
   l->~launch();
   std::free(held);
 }
 
 ncclResult_t start_launch(launch* l) {
+  // The stream may be done with it before this function is.
+  l->references.fetch_add(1, std::memory_order_relaxed);
+  const std::unique_ptr<launch, decltype(&launch::release)> kept(l, &launch::release);
   communicator& c = *l->comm;
   const auto first = find_stream(l->operations[0].stream, c.device);
-  if (!first) return refuse(misuse::dead_stream, "rank %d", c.rank);
+  if (!first) {
+    launch::release(l);
+    return refuse(misuse::dead_stream, "rank %d", c.rank);
+  }
   const auto other_streams = [&](const auto& f) {
     for (std::size_t i = 1; i < l->total; ++i) {
       const auto s = find_stream(l->operations[i].stream, c.device);

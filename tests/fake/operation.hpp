@@ -70,7 +70,7 @@ ncclResult_t check_operation(const operation& o, communicator& c);
 /// Takes an operation: to its stream, or into the open group.
 ncclResult_t submit(operation o);
 
-/// Gives a launch to its streams.
+/// Gives a launch to its streams, which release it.
 ncclResult_t start_launch(launch* l);
 
 /// Does it, in the stream's thread.
