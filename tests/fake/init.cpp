@@ -74,7 +74,7 @@ ncclResult_t run_init(long_work& w) {
     // It fails in the middle: the others know that it was there.
     communicator& c = *w.comm;
     ncclResult_t error = ncclSuccess;
-    const auto world = segment::join(w.path, c.size, c.rank, physical_device(c.device), error);
+    const auto world = segment::join(w.path, c.size, c.rank, physical_device(c.device), error, presence::failed);
     const std::lock_guard lock(c.mutex);
     c.shared = world;
     return e;

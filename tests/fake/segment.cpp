@@ -141,7 +141,8 @@ void segment::remove(const std::string& path) {
   created().paths.erase(path);
 }
 
-std::shared_ptr<segment> segment::join(const std::string& path, int size, int rank, int device, ncclResult_t& error) {
+std::shared_ptr<segment> segment::join(const std::string& path, int size, int rank, int device, ncclResult_t& error,
+                                       presence as) {
   const int file = open(path.c_str(), O_RDWR | O_CLOEXEC);
   if (file < 0) {
     error = refuse(misuse::bad_id, "rank %d: the id was used before, or who made it is gone", rank);
@@ -188,7 +189,7 @@ std::shared_ptr<segment> segment::join(const std::string& path, int size, int ra
   started(mine.pid, mine.start_time);
   mine.host_hash = host_hash();
   mine.device = device;
-  mine.state.store(presence::joined, std::memory_order_release);
+  mine.state.store(as, std::memory_order_release);
   s->ring();
   error = ncclSuccess;
   return s;

@@ -64,8 +64,9 @@ class segment {
   static std::string folder();
 
   /// Maps the file and takes the rank's place. Null, and the error told: no such file, another size of the world, or
-  /// the place is taken.
-  static std::shared_ptr<segment> join(const std::string& path, int size, int rank, int device, ncclResult_t& error);
+  /// the place is taken. `as`: joined, or failed for a rank that gives up at once.
+  static std::shared_ptr<segment> join(const std::string& path, int size, int rank, int device, ncclResult_t& error,
+                                       presence as = presence::joined);
   segment(const segment&) = delete;
   segment& operator=(const segment&) = delete;
   ~segment();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // These tests look for files that are left behind: they and their processes have a folder of their own for them.
-#include <cstdlib>
 #include <unistd.h>
+#include <cstdlib>
 
 namespace {
 

@@ -234,15 +234,28 @@ seen bring_about(misuse what) {
       return ncclCommAbort(first) == ncclSuccess ? s : seen{};
     }
     case misuse::rank_taken: {
+      // Either may be the one who comes second.
       ncclUniqueId id;
-      ncclComm_t first = nullptr, second = nullptr;
+      ncclComm_t comms[2] = {};
       ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
       config.blocking = 0;
       if (ncclGetUniqueId(&id) != ncclSuccess) return {};
-      if (ncclCommInitRankConfig(&first, 2, id, 0, &config) != ncclInProgress) return {};
-      while (fake_gpu::live().segments == 0) std::this_thread::yield();
-      const seen s = saw(ncclCommInitRank(&second, 2, id, 0));
-      return ncclCommAbort(first) == ncclSuccess ? s : seen{};
+      for (auto& comm : comms) {
+        if (ncclCommInitRankConfig(&comm, 2, id, 0, &config) != ncclInProgress) return {};
+      }
+      seen s;
+      const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+      while (s.result == ncclSuccess && std::chrono::steady_clock::now() < deadline) {
+        for (const auto comm : comms) {
+          ncclResult_t async = ncclSuccess;
+          if (ncclCommGetAsyncError(comm, &async) != ncclSuccess) return {};
+          if (async != ncclInProgress && s.result == ncclSuccess) s = saw(async);
+        }
+      }
+      for (const auto comm : comms) {
+        if (ncclCommAbort(comm) != ncclSuccess) return {};
+      }
+      return s;
     }
     case misuse::overlap:
       return of_two([](rank_of_world& w, void* at) {
