@@ -112,6 +112,11 @@ ncclResult_t start_in_background(const long_work& work);
 /// Runs it to the end and gives its result to the communicator.
 ncclResult_t finish_long_work(long_work& work);
 
+/// Takes c's place in the world of a file, and waits for all. A split is interrupted by the old communicator's abort.
+ncclResult_t join_world(communicator& c, communicator& interrupted_by, const char* path);
+/// `config` becomes what is given, else the defaults.
+ncclResult_t check_config(const ncclConfig_t* given, ncclConfig_t& config);
+
 /// A new object of this process.
 ncclComm_t new_communicator(int size, int rank, int device, const ncclConfig_t* config);
 /// It is no use to anybody: failed before it was made.

@@ -17,13 +17,14 @@
   X(ncclCommInitAll)                                                                                                   \
   X(ncclCommFinalize)                                                                                                  \
   X(ncclCommDestroy)                                                                                                   \
-  X(ncclCommAbort) X(ncclCommGetAsyncError) X(ncclCommSplit) X(ncclCommCount) X(ncclCommUserRank) X(ncclCommCuDevice)  \
-      X(ncclAllReduce) X(ncclAllGather) X(ncclReduceScatter) X(ncclBroadcast) X(ncclReduce) X(ncclSend) X(ncclRecv)    \
-          X(ncclGroupStart) X(ncclGroupEnd) X(ncclMemAlloc) X(ncclMemFree) X(cudaGetDevice) X(cudaSetDevice)           \
-              X(cudaGetDeviceCount) X(cudaGetDeviceProperties) X(cudaDeviceGetAttribute) X(cudaDeviceGetPCIBusId) X(   \
-                  cudaGetErrorString) X(cudaGetErrorName) X(cudaGetLastError) X(cudaPeekAtLastError) X(cudaMalloc)     \
-                  X(cudaFree) X(cudaMallocAsync) X(cudaFreeAsync) X(cudaHostAlloc) X(cudaMallocHost) X(cudaFreeHost)   \
-                      X(cudaHostRegister) X(cudaHostUnregister) X(cudaMemGetInfo) X(cudaMemcpy) X(cudaMemcpyAsync)     \
+  X(ncclCommAbort)                                                                                                     \
+  X(ncclCommGetAsyncError) X(ncclCommSplit) X(ncclCommCount) X(ncclCommUserRank) X(ncclCommCuDevice) X(ncclAllReduce)  \
+      X(ncclAllGather) X(ncclReduceScatter) X(ncclBroadcast) X(ncclReduce) X(ncclSend) X(ncclRecv) X(ncclGroupStart)   \
+          X(ncclGroupEnd) X(ncclMemAlloc) X(ncclMemFree) X(cudaGetDevice) X(cudaSetDevice) X(cudaGetDeviceCount)       \
+              X(cudaGetDeviceProperties) X(cudaDeviceGetAttribute) X(cudaDeviceGetPCIBusId) X(cudaGetErrorString)      \
+                  X(cudaGetErrorName) X(cudaGetLastError) X(cudaPeekAtLastError) X(cudaMalloc) X(cudaFree)             \
+                      X(cudaMallocAsync) X(cudaFreeAsync) X(cudaHostAlloc) X(cudaMallocHost) X(cudaFreeHost) X(        \
+                          cudaHostRegister) X(cudaHostUnregister) X(cudaMemGetInfo) X(cudaMemcpy) X(cudaMemcpyAsync)   \
                           X(cudaMemcpy2D) X(cudaMemcpy2DAsync) X(cudaMemset) X(cudaMemsetAsync) X(cudaStreamCreate)    \
                               X(cudaStreamCreateWithFlags) X(cudaStreamCreateWithPriority) X(cudaStreamDestroy)        \
                                   X(cudaStreamSynchronize) X(cudaStreamQuery) X(cudaStreamWaitEvent)                   \

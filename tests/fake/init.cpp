@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// How communicators are made: unique ids, init, split; blocking, non-blocking, and in groups.
+// How communicators are made: unique ids and init; blocking, non-blocking, and in groups.
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <thread>
-#include <vector>
 
 #include "fake/communicator.hpp"
 #include "fake/device.hpp"
@@ -35,7 +33,8 @@ ncclResult_t check_duplicates(const communicator& c, const segment& world) {
   return ncclSuccess;
 }
 
-// Takes c's place in the world of a file, and waits for all.
+}  // namespace
+
 ncclResult_t join_world(communicator& c, communicator& interrupted_by, const char* path) {
   ncclResult_t error = ncclSuccess;
   const auto world = segment::join(path, c.size, c.rank, physical_device(c.device), error);
@@ -69,65 +68,6 @@ ncclResult_t join_world(communicator& c, communicator& interrupted_by, const cha
   return ncclSuccess;
 }
 
-ncclResult_t run_init(long_work& w) {
-  if (const auto e = injected(w, *w.comm); e != ncclSuccess) {
-    // It fails in the middle: the others know that it was there.
-    communicator& c = *w.comm;
-    ncclResult_t error = ncclSuccess;
-    const auto world = segment::join(w.path, c.size, c.rank, physical_device(c.device), error, presence::failed);
-    const std::lock_guard lock(c.mutex);
-    c.shared = world;
-    return e;
-  }
-  return join_world(*w.comm, *w.comm, w.path);
-}
-
-ncclResult_t run_split(long_work& w) {
-  communicator& c = *w.comm;
-  if (const auto e = injected(w, c); e != ncclSuccess) return e;
-  const auto world = c.world();
-  const auto turn = ++c.splits;
-  const std::size_t entry = turn & 1;
-  rank_slot& mine = world->slot(c.rank);
-  mine.split[entry].color = w.color;
-  mine.split[entry].key = w.key;
-  mine.split_arrived.store(turn, std::memory_order_release);
-  world->ring();
-  const auto failed = [&](waited how) {
-    return how == waited::failed ? static_cast<ncclResult_t>(c.async.load()) : ncclInternalError;
-  };
-  const auto all_said = wait_for_ranks(c, *world, "ncclCommSplit", [&](int r) {
-    return world->slot(r).split_arrived.load(std::memory_order_acquire) < turn;
-  });
-  if (all_said != waited::ready) return failed(all_said);
-
-  // The ranks of my color, in the order of (key, old rank).
-  std::vector<int> members;
-  for (int r = 0; r < c.size; ++r) {
-    if (world->slot(r).split[entry].color == w.color) members.push_back(r);
-  }
-  std::stable_sort(members.begin(), members.end(),
-                   [&](int a, int b) { return world->slot(a).split[entry].key < world->slot(b).split[entry].key; });
-  rank_slot& leader = world->slot(members.front());
-  if (w.color != NCCL_SPLIT_NOCOLOR && members.front() == c.rank) {
-    std::snprintf(mine.split[entry].path, path_capacity, "%s", segment::create().c_str());
-  }
-  // Everybody says when it is done with this turn, so that the entry after next can be written.
-  mine.split_path_arrived.store(turn, std::memory_order_release);
-  world->ring();
-  if (w.color == NCCL_SPLIT_NOCOLOR) return ncclSuccess;
-  const auto path_said = wait_for_ranks(c, *world, "ncclCommSplit", [&](int r) {
-    return r == members.front() && leader.split_path_arrived.load(std::memory_order_acquire) < turn;
-  });
-  if (path_said != waited::ready) return failed(path_said);
-  char path[path_capacity];
-  std::memcpy(path, leader.split[entry].path, sizeof path);
-
-  w.made->rank = static_cast<int>(std::find(members.begin(), members.end(), c.rank) - members.begin());
-  w.made->size = static_cast<int>(members.size());
-  return join_world(*w.made, c, path);
-}
-
 ncclResult_t check_config(const ncclConfig_t* given, ncclConfig_t& config) {
   config = NCCL_CONFIG_INITIALIZER;
   if (given == nullptr) return ncclSuccess;
@@ -146,6 +86,21 @@ ncclResult_t check_config(const ncclConfig_t* given, ncclConfig_t& config) {
                   config.maxCTAs);
   }
   return ncclSuccess;
+}
+
+namespace {
+
+ncclResult_t run_init(long_work& w) {
+  if (const auto e = injected(w, *w.comm); e != ncclSuccess) {
+    // It fails in the middle: the others know that it was there.
+    communicator& c = *w.comm;
+    ncclResult_t error = ncclSuccess;
+    const auto world = segment::join(w.path, c.size, c.rank, physical_device(c.device), error, presence::failed);
+    const std::lock_guard lock(c.mutex);
+    c.shared = world;
+    return e;
+  }
+  return join_world(*w.comm, *w.comm, w.path);
 }
 
 ncclResult_t init(ncclComm_t* result, int size, const ncclUniqueId& id, int rank, const ncclConfig_t* given, int device,
@@ -282,30 +237,4 @@ ncclResult_t ncclCommInitAll(ncclComm_t* comms, int total, const int* devices) {
     group_result(init(comms + i, total, id, i, nullptr, devices != nullptr ? devices[i] : i, std::nullopt));
   }
   return close_group();
-}
-
-ncclResult_t ncclCommSplit(ncclComm_t comm, int color, int key, ncclComm_t* result, ncclConfig_t* given) {
-  const auto hit = enter(function::ncclCommSplit, rank_of(comm));
-  if (hit && hit->what == fake_gpu::action::fail) return static_cast<ncclResult_t>(hit->result);
-  if (const auto e = check_use(comm, function::ncclCommSplit); e != ncclSuccess) return group_result(e);
-  if (result == nullptr) return refuse(misuse::null_result_pointer, "CommSplit : newcomm");
-  if (color < 0 && color != NCCL_SPLIT_NOCOLOR) return group_result(refuse(misuse::bad_color, "color %d", color));
-  if (comm->state == life::finalized) {
-    return group_result(refuse(misuse::used_after_finalize, "ncclCommSplit, rank %d", comm->rank));
-  }
-  *result = nullptr;
-  long_work w;
-  w.comm = comm;
-  w.result = result;
-  w.color = color;
-  w.key = key;
-  w.hit = hit;
-  w.run = &run_split;
-  if (color != NCCL_SPLIT_NOCOLOR) {
-    ncclConfig_t config;
-    if (const auto e = check_config(given, config); e != ncclSuccess) return group_result(e);
-    if (given == nullptr) config.blocking = comm->blocking ? 1 : 0;  // the old one's configuration, but not its name
-    w.made = new_communicator(0, 0, comm->device, &config);
-  }
-  return group_result(begin_long_work(w));
 }

@@ -49,8 +49,8 @@ ncclResult_t refuse(misuse what, const char* format, ...) {
   char sentence[1024];
   std::snprintf(sentence, sizeof sentence, "%.*s: %s", static_cast<int>(entry.name.size()), entry.name.data(), text);
   const bool finding = entry.kind == in_nccl::hang_or_corrupt;
-  if (finding) counts().findings.fetch_add(1, std::memory_order_relaxed);
   say(sentence, finding);
+  if (finding) counts().findings.fetch_add(1);  // who sees it counted finds the sentence
   return entry.result;
 }
 
