@@ -7,40 +7,29 @@
 
 // cuBLAS's names end in _v2 in the library; FAKE_FUNCTIONS has them as the library has, names_of as programs spell
 // them.
-#define FAKE_FUNCTIONS(X)                                                                                              \
-  X(ncclGetVersion)                                                                                                    \
-  X(ncclGetErrorString)                                                                                                \
-  X(ncclGetLastError)                                                                                                  \
-  X(ncclGetUniqueId)                                                                                                   \
-  X(ncclCommInitRank)                                                                                                  \
-  X(ncclCommInitRankConfig)                                                                                            \
-  X(ncclCommInitAll)                                                                                                   \
-  X(ncclCommFinalize)                                                                                                  \
-  X(ncclCommDestroy)                                                                                                   \
-  X(ncclCommAbort)                                                                                                     \
-  X(ncclCommGetAsyncError) X(ncclCommSplit) X(ncclCommCount) X(ncclCommUserRank) X(ncclCommCuDevice) X(ncclAllReduce)  \
-      X(ncclAllGather) X(ncclReduceScatter) X(ncclBroadcast) X(ncclReduce) X(ncclSend) X(ncclRecv) X(ncclGroupStart)   \
-          X(ncclGroupEnd) X(ncclMemAlloc) X(ncclMemFree) X(cudaGetDevice) X(cudaSetDevice) X(cudaGetDeviceCount)       \
-              X(cudaGetDeviceProperties) X(cudaDeviceGetAttribute) X(cudaDeviceGetPCIBusId) X(cudaGetErrorString)      \
-                  X(cudaGetErrorName) X(cudaGetLastError) X(cudaPeekAtLastError) X(cudaMalloc) X(cudaFree)             \
-                      X(cudaMallocAsync) X(cudaFreeAsync) X(cudaHostAlloc) X(cudaMallocHost) X(cudaFreeHost) X(        \
-                          cudaHostRegister) X(cudaHostUnregister) X(cudaMemGetInfo) X(cudaMemcpy) X(cudaMemcpyAsync)   \
-                          X(cudaMemcpy2D) X(cudaMemcpy2DAsync) X(cudaMemset) X(cudaMemsetAsync) X(cudaStreamCreate)    \
-                              X(cudaStreamCreateWithFlags) X(cudaStreamCreateWithPriority) X(cudaStreamDestroy)        \
-                                  X(cudaStreamSynchronize) X(cudaStreamQuery) X(cudaStreamWaitEvent)                   \
-                                      X(cudaStreamIsCapturing) X(cudaStreamGetCaptureInfo) X(cudaStreamGetDevice)      \
-                                          X(cudaStreamGetFlags) X(cudaStreamBeginCapture) X(cudaStreamEndCapture)      \
-                                              X(cudaThreadExchangeStreamCaptureMode) X(cudaGraphInstantiate)           \
-                                                  X(cudaGraphLaunch) X(cudaGraphGetNodes) X(cudaGraphNodeGetType) X(   \
-                                                      cudaGraphExecDestroy) X(cudaGraphDestroy) X(cudaEventCreate)     \
-                                                      X(cudaEventCreateWithFlags) X(cudaEventDestroy)                  \
-                                                          X(cudaEventRecord) X(cudaEventQuery) X(cudaEventSynchronize) \
-                                                              X(cudaEventElapsedTime) X(cudaDeviceSynchronize)         \
-                                                                  X(cudaPointerGetAttributes) X(cudaDriverGetVersion)  \
-                                                                      X(cudaRuntimeGetVersion) X(cudaLaunchHostFunc)   \
-                                                                          X(cublasCreate_v2) X(cublasDestroy_v2)       \
-                                                                              X(cublasSetStream_v2) X(cublasSgemm_v2)  \
-                                                                                  X(cublasGetStatusString)
+// It would move the list on with every run.
+// clang-format off
+#define FAKE_FUNCTIONS(X) \
+  X(ncclGetVersion) X(ncclGetErrorString) X(ncclGetLastError) X(ncclGetUniqueId) X(ncclCommInitRank) \
+  X(ncclCommInitRankConfig) X(ncclCommInitAll) X(ncclCommFinalize) X(ncclCommDestroy) X(ncclCommAbort) \
+  X(ncclCommGetAsyncError) X(ncclCommSplit) X(ncclCommCount) X(ncclCommUserRank) X(ncclCommCuDevice) \
+  X(ncclAllReduce) X(ncclAllGather) X(ncclReduceScatter) X(ncclBroadcast) X(ncclReduce) X(ncclSend) \
+  X(ncclRecv) X(ncclGroupStart) X(ncclGroupEnd) X(ncclMemAlloc) X(ncclMemFree) X(cudaGetDevice) \
+  X(cudaSetDevice) X(cudaGetDeviceCount) X(cudaGetDeviceProperties) X(cudaDeviceGetAttribute) \
+  X(cudaDeviceGetPCIBusId) X(cudaGetErrorString) X(cudaGetErrorName) X(cudaGetLastError) \
+  X(cudaPeekAtLastError) X(cudaMalloc) X(cudaFree) X(cudaMallocAsync) X(cudaFreeAsync) X(cudaHostAlloc) \
+  X(cudaMallocHost) X(cudaFreeHost) X(cudaHostRegister) X(cudaHostUnregister) X(cudaMemGetInfo) X(cudaMemcpy) \
+  X(cudaMemcpyAsync) X(cudaMemcpy2D) X(cudaMemcpy2DAsync) X(cudaMemset) X(cudaMemsetAsync) X(cudaStreamCreate) \
+  X(cudaStreamCreateWithFlags) X(cudaStreamCreateWithPriority) X(cudaStreamDestroy) X(cudaStreamSynchronize) \
+  X(cudaStreamQuery) X(cudaStreamWaitEvent) X(cudaStreamIsCapturing) X(cudaStreamGetCaptureInfo) \
+  X(cudaStreamGetDevice) X(cudaStreamGetFlags) X(cudaStreamBeginCapture) X(cudaStreamEndCapture) \
+  X(cudaThreadExchangeStreamCaptureMode) X(cudaGraphInstantiate) X(cudaGraphLaunch) X(cudaGraphGetNodes) \
+  X(cudaGraphNodeGetType) X(cudaGraphExecDestroy) X(cudaGraphDestroy) X(cudaEventCreate) \
+  X(cudaEventCreateWithFlags) X(cudaEventDestroy) X(cudaEventRecord) X(cudaEventQuery) X(cudaEventSynchronize) \
+  X(cudaEventElapsedTime) X(cudaDeviceSynchronize) X(cudaPointerGetAttributes) X(cudaDriverGetVersion) \
+  X(cudaRuntimeGetVersion) X(cudaLaunchHostFunc) X(cublasCreate_v2) X(cublasDestroy_v2) X(cublasSetStream_v2) \
+  X(cublasSgemm_v2) X(cublasGetStatusString)
+// clang-format on
 
 namespace fake {
 
