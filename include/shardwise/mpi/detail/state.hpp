@@ -132,7 +132,13 @@ class state {
 
  private:
   comm_error called(const call& c) const {
-    comm_error text("rank ", members_[static_cast<std::size_t>(rank_)], " of ", whole_, " called ");
+    comm_error text("rank ", members_[static_cast<std::size_t>(rank_)], " of ", whole_);
+    if (releasing_) {
+      text.append(" released the communicator");
+      text.append(label_);
+      return text;
+    }
+    text.append(" called ");
     words_of(text, c);
     text.append(" (collective ");
     text.append(number_);
@@ -168,11 +174,11 @@ class state {
   // Freeing is collective. So it has a deadline too, and is left out where an exception ends one rank but not all.
   void release() noexcept {
     if (!owned_ || is_over() || std::uncaught_exceptions() != exceptions_) return;
+    releasing_ = true;
     const call c{.op = operation::barrier};
-    ++number_;
     MPI_Request request = MPI_REQUEST_NULL;
     const int code = MPI_Ibarrier(comm_, &request);
-    finish(c, "MPI_Ibarrier, before MPI_Comm_free,", code, {&request, 1});
+    finish(c, "MPI_Ibarrier", code, {&request, 1});
     MPI_Comm_free(&comm_);
   }
 
@@ -183,7 +189,7 @@ class state {
   std::size_t number_ = 0;
   MPI_Comm comm_;
   int rank_ = 0, size_ = 1, whole_ = 1;
-  bool owned_;
+  bool owned_, releasing_ = false;
   int exceptions_ = std::uncaught_exceptions();
 };
 
