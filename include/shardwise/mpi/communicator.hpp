@@ -67,12 +67,18 @@ class communicator {
   void all_reduce(const void* send, void* recv, std::size_t count, dtype type, reduction op, host_stream = {}) {
     const call c{.op = operation::all_reduce, .send = send, .recv = recv, .count = count, .type = type, .how = op};
     const auto guard = begin(c);
-    // MPI wants all ranks in place, or none.
-    copy(c.received(), c.sent(), count * size_of(type));
     for (std::size_t at = 0; at < count; at += at_once(c)) {
+      const int n = piece(c, at);
+      const std::byte* from = c.sent() + at * size_of(type);
+      // MPI wants all ranks in place or none, and a rank does not know of the others: none.
+      if (send == recv) {
+        const std::size_t bytes = static_cast<std::size_t>(n) * size_of(type);
+        std::memcpy(aside(bytes), from, bytes);
+        from = aside(bytes);
+      }
       finish(c, "MPI_Iallreduce", [&](MPI_Request* r) {
-        return MPI_Iallreduce(MPI_IN_PLACE, c.received() + at * size_of(type), piece(c, at),
-                              operations::type_of(type, op), state_->ops().of(type, op), handle(), r);
+        return MPI_Iallreduce(from, c.received() + at * size_of(type), n, operations::type_of(type, op),
+                              state_->ops().of(type, op), handle(), r);
       });
     }
   }
@@ -145,8 +151,7 @@ class communicator {
     const bool in_place = recv == piece_of(mine());
     if (count <= largest() / size_of(type) / ranks()) {
       // In place MPI puts the result elsewhere than we do, so that there it is put beside, and copied.
-      if (in_place) scratch_.resize(count * size_of(type));
-      std::byte* to = in_place ? scratch_.data() : c.received();
+      std::byte* to = in_place ? aside(count * size_of(type)) : c.received();
       finish(c, "MPI_Ireduce_scatter_block", [&](MPI_Request* r) {
         return MPI_Ireduce_scatter_block(send, to, static_cast<int>(count), seen_as, how, handle(), r);
       });
@@ -270,8 +275,12 @@ class communicator {
   std::size_t ranks() const { return static_cast<std::size_t>(size()); }
   std::size_t largest() const { return state_->how().largest_message; }
 
-  // How many elements a reduction gives to MPI at once, and how many of them are left at `at`.
-  std::size_t at_once(const call& c) const { return std::max<std::size_t>(largest() / size_of(c.type), 1); }
+  // How many elements a reduction gives to MPI at once, and how many of them are left at `at`. MPI has as much memory
+  // of its own for each.
+  std::size_t at_once(const call& c) const {
+    constexpr std::size_t enough = std::size_t{64} << 20;
+    return std::max<std::size_t>(std::min(largest(), enough) / size_of(c.type), 1);
+  }
   int piece(const call& c, std::size_t at) const { return static_cast<int>(std::min(at_once(c), c.count - at)); }
 
   detail::returned_errors begin(const call& c) {
@@ -290,8 +299,14 @@ class communicator {
     if (bytes != 0 && to != from) std::memcpy(to, from, bytes);
   }
 
+  // Memory until the end of the call.
+  std::byte* aside(std::size_t bytes) {
+    if (aside_.size() < bytes) aside_.resize(bytes);
+    return aside_.data();
+  }
+
   std::unique_ptr<detail::state> state_;
-  std::vector<std::byte> scratch_;  // of reduce_scatter in place
+  std::vector<std::byte> aside_;  // as large as the largest reduction in place so far
 };
 
 static_assert(full_communicator<communicator>);

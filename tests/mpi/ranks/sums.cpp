@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -20,9 +21,13 @@ struct reduced_value {
   sw::mpi::communicator& comm;
   T operator()(const std::vector<T>& by_rank, T rest, dtype type, reduction op) const {
     const auto mine = static_cast<std::size_t>(comm.rank());
-    T x = mine < by_rank.size() ? by_rank[mine] : rest;
-    comm.all_reduce(&x, &x, 1, type, op);
-    return x;
+    // Many of them, since MPI may have other code for vectors; what differs from the first shows as the default.
+    std::vector<T> x(1001, mine < by_rank.size() ? by_rank[mine] : rest);
+    comm.all_reduce(x.data(), x.data(), x.size(), type, op);
+    for (const T& other : x) {
+      if (std::memcmp(&other, x.data(), sizeof other) != 0) return T{};
+    }
+    return x[0];
   }
 };
 

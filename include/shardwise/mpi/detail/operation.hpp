@@ -23,16 +23,18 @@ class operations {
     make<dtype::bf16, reduction::max>(bf16_max_);
     make<dtype::f32, reduction::max>(f32_max_);
     make<dtype::f64, reduction::max>(f64_max_);
+    make<dtype::u8, reduction::sum>(u8_sum_);
   }
   operations(const operations&) = delete;
   ~operations() {
     int over = 0;
     MPI_Finalized(&over);
     if (over != 0) return;
-    for (MPI_Op* op : {&f16_sum_, &bf16_sum_, &f16_max_, &bf16_max_, &f32_max_, &f64_max_}) MPI_Op_free(op);
+    for (MPI_Op* op : {&f16_sum_, &bf16_sum_, &f16_max_, &bf16_max_, &f32_max_, &f64_max_, &u8_sum_}) MPI_Op_free(op);
   }
 
-  /// MPI's sums, and its maximum of integers. Its maximum of floats loses a NaN, and it has no 16-bit floats.
+  /// MPI's where it can be. Its maximum of floats loses a NaN, it has no 16-bit floats, and Open MPI's sum of bytes
+  /// stops at 255 where it is vectorized.
   MPI_Op of(dtype type, reduction how) const {
     const bool sum = how == reduction::sum;
     switch (type) {
@@ -40,6 +42,7 @@ class operations {
       case dtype::bf16: return sum ? bf16_sum_ : bf16_max_;
       case dtype::f32: return sum ? MPI_SUM : f32_max_;
       case dtype::f64: return sum ? MPI_SUM : f64_max_;
+      case dtype::u8: return sum ? u8_sum_ : MPI_MAX;
       default: return sum ? MPI_SUM : MPI_MAX;
     }
   }
@@ -69,7 +72,7 @@ class operations {
         1, &op);
   }
 
-  MPI_Op f16_sum_, bf16_sum_, f16_max_, bf16_max_, f32_max_, f64_max_;
+  MPI_Op f16_sum_, bf16_sum_, f16_max_, bf16_max_, f32_max_, f64_max_, u8_sum_;
 };
 
 }  // namespace detail
