@@ -68,17 +68,16 @@ class communicator {
     const call c{.op = operation::all_reduce, .send = send, .recv = recv, .count = count, .type = type, .how = op};
     const auto guard = begin(c);
     for (std::size_t at = 0; at < count; at += at_once(c)) {
-      const int n = piece(c, at);
+      const std::size_t n = std::min(at_once(c), count - at), bytes = n * size_of(type);
       const std::byte* from = c.sent() + at * size_of(type);
       // MPI wants all ranks in place or none, and a rank does not know of the others: none.
       if (send == recv) {
-        const std::size_t bytes = static_cast<std::size_t>(n) * size_of(type);
         std::memcpy(aside(bytes), from, bytes);
         from = aside(bytes);
       }
       finish(c, "MPI_Iallreduce", [&](MPI_Request* r) {
-        return MPI_Iallreduce(from, c.received() + at * size_of(type), n, operations::type_of(type, op),
-                              state_->ops().of(type, op), handle(), r);
+        return MPI_Iallreduce(from, c.received() + at * size_of(type), static_cast<int>(n),
+                              operations::type_of(type, op), state_->ops().of(type, op), handle(), r);
       });
     }
   }
@@ -144,30 +143,22 @@ class communicator {
   void reduce_scatter(const void* send, void* recv, std::size_t count, dtype type, reduction op, host_stream = {}) {
     const call c{.op = operation::reduce_scatter, .send = send, .recv = recv, .count = count, .type = type, .how = op};
     const auto guard = begin(c);
-    if (count == 0) return;
-    const MPI_Datatype seen_as = operations::type_of(type, op);
-    const MPI_Op how = state_->ops().of(type, op);
-    const auto piece_of = [&](std::size_t r) { return c.sent() + r * count * size_of(type); };
-    const bool in_place = recv == piece_of(mine());
-    if (count <= largest() / size_of(type) / ranks()) {
-      // In place MPI puts the result elsewhere than we do, so that there it is put beside, and copied.
-      std::byte* to = in_place ? aside(count * size_of(type)) : c.received();
-      finish(c, "MPI_Ireduce_scatter_block", [&](MPI_Request* r) {
-        return MPI_Ireduce_scatter_block(send, to, static_cast<int>(count), seen_as, how, handle(), r);
-      });
-      copy(c.received(), to, count * size_of(type));
-      return;
-    }
-    for (std::size_t root = 0; root < ranks(); ++root) {
-      for (std::size_t at = 0; at < count; at += at_once(c)) {
-        finish(c, "MPI_Ireduce", [&](MPI_Request* r) {
-          const std::size_t offset = at * size_of(type);
-          const bool here = root == mine();
-          return MPI_Ireduce(here && in_place ? MPI_IN_PLACE : piece_of(root) + offset,
-                             here ? c.received() + offset : nullptr, piece(c, at), seen_as, how, static_cast<int>(root),
-                             handle(), r);
-        });
+    const bool in_place = recv == c.sent() + mine() * count * size_of(type);
+    const std::size_t at_most = std::max<std::size_t>(at_once(c) / ranks(), 1);
+    for (std::size_t at = 0; at < count; at += at_most) {
+      const std::size_t n = std::min(at_most, count - at), bytes = n * size_of(type);
+      const std::byte* from = c.sent();
+      // MPI takes the ranks' pieces without gaps, and its place for the result in place is another than ours.
+      if (in_place || n != count) {
+        for (std::size_t r = 0; r < ranks(); ++r) {
+          std::memcpy(aside(ranks() * bytes) + r * bytes, c.sent() + (r * count + at) * size_of(type), bytes);
+        }
+        from = aside(ranks() * bytes);
       }
+      finish(c, "MPI_Ireduce_scatter_block", [&](MPI_Request* r) {
+        return MPI_Ireduce_scatter_block(from, c.received() + at * size_of(type), static_cast<int>(n),
+                                         operations::type_of(type, op), state_->ops().of(type, op), handle(), r);
+      });
     }
   }
 
@@ -281,7 +272,6 @@ class communicator {
     constexpr std::size_t enough = std::size_t{64} << 20;
     return std::max<std::size_t>(std::min(largest(), enough) / size_of(c.type), 1);
   }
-  int piece(const call& c, std::size_t at) const { return static_cast<int>(std::min(at_once(c), c.count - at)); }
 
   detail::returned_errors begin(const call& c) {
     state_->begin(c);
