@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -19,6 +18,7 @@
 
 #include "shardwise/comm/detail/in_process_call.hpp"
 #include "shardwise/comm/detail/in_process_world.hpp"
+#include "shardwise/comm/detail/mismatch.hpp"
 
 namespace shardwise {
 inline namespace v0 {
@@ -106,7 +106,7 @@ class in_process_group : private meeting {
     world_->leaves(member_of(rank));
     comm_error reason("rank ", member_of(rank), " called ");
     words_of(reason, call);
-    append_number(reason, place);
+    place.number_of(reason);
     reason.append(": ");
     reason.append(text);
     world_->fail_while_waiting(reason);
@@ -150,7 +150,8 @@ class in_process_group : private meeting {
 
   // The last rank to arrive looks at what all brought, while the others wait, and sends them on.
   void all_arrived(int rank, const collective_place& place) {
-    if (const auto different = mismatch(place)) {
+    const auto calls = [&](int r) -> const in_process_call& { return call_of(r); };
+    if (const auto different = mismatch_of(size(), calls, members, place)) {
       world_->fail(*different);
       world_->raise_to_waiting(member_of(rank));
     }
@@ -159,40 +160,6 @@ class in_process_group : private meeting {
     arrived = 0;
     met_.store(met_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
     wake.notify_all();
-  }
-
-  std::optional<comm_error> mismatch(const collective_place& place) {
-    for (int r = 1; r < size(); ++r) {
-      if (same(call_of(0), call_of(r))) continue;
-      comm_error text("rank ", member_of(0), " called ");
-      words_of(text, call_of(0));
-      text.append(", rank ");
-      text.append(member_of(r));
-      text.append(" called ");
-      words_of(text, call_of(r));
-      append_number(text, place);
-      text.append(": every rank must call the same collectives in the same order");
-      return text;
-    }
-    if (place.op != operation::all_to_all) return std::nullopt;
-    for (int from = 0; from < size(); ++from) {
-      for (int to = 0; to < size(); ++to) {
-        const std::size_t sent = call_of(from).send_counts[static_cast<std::size_t>(to)];
-        const std::size_t expected = call_of(to).recv_counts[static_cast<std::size_t>(from)];
-        if (sent == expected) continue;
-        comm_error text("rank ", member_of(from), " sends ", sent, " ");
-        append_dtype(text, call_of(from).type);
-        text.append(" to rank ");
-        text.append(member_of(to));
-        text.append(", which expects ");
-        text.append(expected);
-        text.append(", in ");
-        place.words_of(text);
-        text.append(": recv_counts[from] of a rank must be send_counts[to] of the other");
-        return text;
-      }
-    }
-    return std::nullopt;
   }
 
   void make_children() {
@@ -216,13 +183,6 @@ class in_process_group : private meeting {
       }
       begin = end;
     }
-  }
-
-  static void append_number(comm_error& text, const collective_place& place) {
-    text.append(" (collective ");
-    text.append(place.number);
-    text.append(place.of);
-    text.append(")");
   }
 
   // Peers are mostly about to come; going to sleep and being woken costs more than looking a few times. With more ranks

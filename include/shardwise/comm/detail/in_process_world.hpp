@@ -16,27 +16,12 @@
 #include <utility>
 #include <vector>
 
-#include "shardwise/comm/operation.hpp"
+#include "shardwise/comm/detail/collective_place.hpp"
 #include "shardwise/error.hpp"
 
 namespace shardwise {
 inline namespace v0 {
 namespace detail {
-
-/// One collective of one communicator.
-struct collective_place {
-  operation op = operation::barrier;
-  std::size_t number = 0;    ///< from 1; 0: none yet
-  std::string_view of = {};  ///< " of the split {0, 2}", or nothing for the communicator of all ranks
-
-  void words_of(comm_error& text) const {
-    text.append(name_of(op));
-    text.append(" (collective ");
-    text.append(number);
-    text.append(of);
-    text.append(")");
-  }
-};
 
 /// Where the ranks of one communicator wait for each other. Under the world's mutex.
 struct meeting {
