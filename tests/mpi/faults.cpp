@@ -83,4 +83,11 @@ TEST_CASE("a call that is wrong by itself is thrown, and nothing is lost", "[mpi
   }
 }
 
+TEST_CASE("ranks that compare their calls are all told of the first two that differ", "[mpi]") {
+  const outcome r = run_on(3, "different calls");
+  INFO(r.err);
+  CHECK(r.exit == 0);
+  CHECK(r.out == "3 ranks: 0 wrong\n");
+}
+
 }  // namespace

@@ -22,6 +22,12 @@ struct options {
   /// Bytes that one call of MPI is given at most; what is more is done in several. MPI counts in `int`, so that more
   /// than the default is not possible. The same on all ranks.
   std::size_t largest_message = std::size_t{1} << 30;
+
+  /// Before each collective the ranks compare what they call, by one small collective more; where the calls do not
+  /// match, all of them throw the `comm_error` that says so, as ranks in a process do. Without it such calls end at the
+  /// deadline, or, as MPI may do what it likes with them, in wrong numbers. For tests, and the first runs of a program.
+  /// The same on all ranks.
+  bool compare_calls = false;
 };
 
 }  // namespace mpi

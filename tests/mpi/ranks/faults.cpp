@@ -198,6 +198,56 @@ const named wrong_arguments("wrong arguments", [] {
   return verdict(wrong);
 });
 
+// Calls that do not match, of ranks that compare: all of them are told, and go on.
+const named different("different calls", [] {
+  const environment mpi;
+  ranked c = ranked::adopt(MPI_COMM_WORLD, {.deadline = 20s, .compare_calls = true});
+  std::vector<float> send(64, 1), recv(64);
+  const std::size_t columns[2][3] = {{1, 2, 1}, {1, 1, 2}}, ones[] = {1, 1, 1};
+  const bool odd = c.rank() == 1;
+  std::size_t wrong = 0;
+  const auto told = [&](const std::string& expected, auto f) {
+    std::string words = "nothing";
+    try {
+      f();
+    } catch (const sw::comm_error& e) {
+      words = e.what();
+    }
+    if (words.rfind(expected, 0) == 0) return;
+    std::fprintf(stderr, "%s\n   instead of\n%s\n", words.c_str(), expected.c_str());
+    ++wrong;
+  };
+  told("rank 0 called all_reduce of 8 f32 by sum, rank 1 called all_gather of 5 f32 (collective 1): every rank must",
+       [&] {
+         if (odd) return c.all_gather(send.data(), recv.data(), 5, dtype::f32);
+         c.all_reduce(send.data(), recv.data(), 8, dtype::f32, reduction::sum);
+       });
+  told("rank 0 called barrier, rank 1 called split (collective 2): ", [&] { call(c, odd ? "split" : "barrier"); });
+  told("rank 0 called broadcast of 4 f16 from root 2, rank 1 called broadcast of 4 f16 from root 1 (collective 3)",
+       [&] { c.broadcast(recv.data(), 4, dtype::f16, odd ? 1 : 2); });
+  told(
+      "rank 0 called gather_last_dim of 2 rows, columns [1, 2, 1], f32, rank 1 called gather_last_dim of 2 rows, "
+      "columns [1, 1, 2], f32 (collective 4)",
+      [&] { c.gather_last_dim(send.data(), 4, recv.data(), 5, 2, columns[odd], dtype::f32); });
+  told("rank 1 sends 2 f32 to rank 2, which expects 1, in all_to_all (collective 5): ",
+       [&] { c.all_to_all(send.data(), odd ? columns[1] : ones, recv.data(), ones, dtype::f32); });
+  told("rank 0 called reduce_scatter of 4 bf16 by max, rank 1 called reduce_scatter of 4 bf16 by sum (collective 6)",
+       [&] { c.reduce_scatter(send.data(), recv.data(), 4, dtype::bf16, odd ? reduction::sum : reduction::max); });
+  ranked part = c.split(c.rank() == 0 ? 1 : 0, 0);
+  if (c.rank() != 0) {
+    told(
+        "rank 1 called broadcast of 1 f32 from root 0, rank 2 called all_gather of 1 f32 (collective 1 of the split "
+        "{1, 2}): ",
+        [&] {
+          if (odd) return part.broadcast(recv.data(), 1, dtype::f32, 0);
+          part.all_gather(send.data(), recv.data(), 1, dtype::f32);
+        });
+  }
+  c.all_reduce(send.data(), recv.data(), 64, dtype::f32, reduction::sum);
+  for (const float x : recv) wrong += x == 3 ? 0u : 1u;
+  return verdict(wrong);
+});
+
 // Before MPI_Init and after MPI_Finalize.
 const named outside("outside", [] {
   const auto says = [](const char* words, auto f) {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a communicator over MPI is made of, how it waits, and how it fails.
 #pragma once
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -15,7 +17,9 @@
 #include <vector>
 
 #include "shardwise/comm/detail/call_check.hpp"
+#include "shardwise/comm/detail/collective_place.hpp"
 #include "shardwise/comm/detail/in_process_call.hpp"
+#include "shardwise/comm/detail/mismatch.hpp"
 #include "shardwise/error.hpp"
 #include "shardwise/mpi/detail/header.hpp"
 #include "shardwise/mpi/detail/operation.hpp"
@@ -87,12 +91,14 @@ class state {
   const operations& ops() const { return *ops_; }
   bool owned() const { return owned_; }
 
-  /// Every collective begins here. Throws where the call is wrong by itself; nothing has been sent then.
+  /// Every collective begins here. Throws where the call is wrong by itself, and, if asked for, where it is not that of
+  /// all ranks; nothing has been sent then.
   void begin(const call& c) {
     ++number_;
     const std::string_view fault =
         is_over() ? "MPI is finalized; release what refers to it before" : shardwise::detail::fault_of(c, rank_, size_);
     if (!fault.empty()) refuse(c, fault);
+    if (options_.compare_calls) compare(c);
   }
 
   [[noreturn]] void refuse(const call& c, std::string_view fault) const {
@@ -149,11 +155,44 @@ class state {
     }
     text.append(" called ");
     words_of(text, c);
-    text.append(" (collective ");
-    text.append(number_);
-    text.append(label_);
-    text.append(")");
+    shardwise::detail::collective_place{c.op, number_, label_}.number_of(text);
     return text;
+  }
+
+  void compare(const call& c) {
+    static_assert(sizeof(std::size_t) == sizeof(std::uint64_t));
+    const auto ranks = static_cast<std::size_t>(size_), width = 5 + 2 * ranks;
+    std::vector<std::size_t> all(width * ranks);
+    const auto line_of = [&](int r) { return std::span(all).subspan(static_cast<std::size_t>(r) * width, width); };
+    const auto mine = line_of(rank_);
+    mine[0] = static_cast<std::size_t>(c.op);
+    mine[1] = c.count;
+    mine[2] = static_cast<std::size_t>(c.type);
+    mine[3] = static_cast<std::size_t>(c.how);
+    mine[4] = static_cast<std::size_t>(c.root);
+    std::copy(c.send_counts.begin(), c.send_counts.end(), mine.begin() + 5);
+    std::copy(c.recv_counts.begin(), c.recv_counts.end(), mine.end() - size_);
+    MPI_Request request = MPI_REQUEST_NULL;
+    const returned_errors guard(owned_ ? MPI_COMM_NULL : comm_);
+    const int code = MPI_Iallgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, all.data(), static_cast<int>(width),
+                                    MPI_UINT64_T, comm_, &request);
+    finish(c, "MPI_Iallgather", code, {&request, 1});
+    const auto call_of = [&](int r) {
+      const auto line = line_of(r);
+      call theirs{.op = static_cast<operation>(line[0]),
+                  .count = line[1],
+                  .type = static_cast<dtype>(line[2]),
+                  .how = static_cast<reduction>(line[3]),
+                  .root = static_cast<int>(line[4])};
+      if (theirs.op == operation::gather_last_dim || theirs.op == operation::all_to_all) {
+        theirs.send_counts = line.subspan(5, ranks);
+      }
+      if (theirs.op == operation::all_to_all) theirs.recv_counts = line.last(ranks);
+      return theirs;
+    };
+    if (const auto different = shardwise::detail::mismatch_of(size_, call_of, members_, {c.op, number_, label_})) {
+      shardwise::detail::raise(*different);
+    }
   }
 
   [[noreturn]] void fail_of_deadline(const call& c) noexcept {
