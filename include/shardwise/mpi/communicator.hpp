@@ -13,6 +13,7 @@
 
 #include "shardwise/comm/communicator.hpp"
 #include "shardwise/mpi/detail/layout.hpp"
+#include "shardwise/mpi/detail/pieces.hpp"
 #include "shardwise/mpi/detail/state.hpp"
 
 namespace shardwise {
@@ -217,29 +218,7 @@ class communicator {
   using call = detail::call;
   using layout = detail::layout;
   using operations = detail::operations;
-
-  // One piece for each rank, as MPI_Ialltoallw wants them. An offset that is no `int` is a part of the type.
-  struct pieces {
-    pieces(std::span<const std::size_t> sizes, dtype type, std::size_t largest) {
-      std::size_t offset = 0;
-      for (const std::size_t n : sizes) {
-        layout block = layout::block(n, type, largest);
-        if (offset > largest && n != 0) {
-          kept.push_back(block.displaced(offset));
-          at.push_back(0);
-        } else {
-          kept.push_back(std::move(block));
-          at.push_back(n != 0 ? static_cast<int>(offset) : 0);
-        }
-        counts.push_back(kept.back().count());
-        types.push_back(kept.back().type());
-        offset += n * size_of(type);
-      }
-    }
-    std::vector<layout> kept;
-    std::vector<int> counts, at;
-    std::vector<MPI_Datatype> types;
-  };
+  using pieces = detail::pieces;
 
   explicit communicator(std::unique_ptr<detail::state> s) : state_(std::move(s)) {}
 
