@@ -122,7 +122,7 @@ TEST_CASE("every partition of up to 8 ranks has the groups that its definition s
 }
 
 TEST_CASE("groups of any communicator that splits, and of what observes it") {
-  const auto sizes = sw::in_process(4, [](sw::in_process_communicator& world) {
+  const auto seen = sw::in_process(4, [](sw::in_process_communicator& world) {
     sw::tally t;
     sw::counted counted(world, t);
     auto of_counted = sw::groups(counted, {.dp = 2, .tp = 2});
@@ -133,7 +133,7 @@ TEST_CASE("groups of any communicator that splits, and of what observes it") {
     return std::vector<std::size_t>{as_size(of_counted.tp.size()), as_size(of_any.pp.size()),
                                     t[sw::operation::split].calls, t[sw::operation::barrier].calls};
   });
-  for (const auto& s : sizes) CHECK(s == std::vector<std::size_t>{2, 4, 8, 1});
+  for (const auto& s : seen) CHECK(s == std::vector<std::size_t>{2, 4, 8, 1});
 }
 
 TEST_CASE("sizes that are not those of the world are refused with the legal ones, before anything is split") {

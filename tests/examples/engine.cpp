@@ -4,6 +4,7 @@
 
 #include "inputs.hpp"
 #include "json.hpp"
+#include "opened.hpp"
 #include "plans.hpp"
 #include "program.hpp"
 #include "ranks.hpp"
@@ -20,22 +21,17 @@ struct read_before {
   std::string refusal;
 };
 read_before bytes_read(const std::string& folder, const std::string& plan, int tp) {
-  const auto files = sw::checkpoint::open(golden(folder));
-  const auto source = sw::checkpoint::converted(files);
-  const sw::tree tree = sw::tree_of(source, files.config());
-  const auto config = generate::read_config(files.config());
-  generate::options o;
-  o.tokens = {1, 2, 3};
-  const auto prompt = generate::read_prompt(o, config);
+  const opened_golden model(folder);
+  const auto prompt = model.prompt({1, 2, 3});
   read_before r;
   try {
-    const auto chosen = generate::choose_plan(plan, files.config());
-    const auto sharding = generate::shard_for(chosen, tree, config.type, tp);
-    generate::threads().run(sharding, source, config, prompt, {});
+    const auto chosen = generate::choose_plan(plan, model.files.config());
+    const auto sharding = generate::shard_for(chosen, model.tree, model.config.type, tp);
+    generate::threads().run(sharding, model.source, model.config, prompt, {});
   } catch (const sw::error& e) {
     r.refusal = e.what();
   }
-  r.bytes = files.bytes_read();
+  r.bytes = model.files.bytes_read();
   return r;
 }
 

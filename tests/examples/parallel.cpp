@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tensor parallel groups beside pipeline stages and data parallel replicas: the same logits.
-#include <map>
+#include <algorithm>
+#include <cmath>
+#include <span>
+#include <string>
+#include <vector>
 
-#include "inputs.hpp"
 #include "json.hpp"
-#include "plans.hpp"
-#include "program.hpp"
-#include "shardwise/checkpoint.hpp"
+#include "opened.hpp"
 #include "shardwise/comm.hpp"
 #include "text_model.hpp"
 
@@ -128,23 +129,20 @@ class rank_of_groups {
 void check(const std::string& folder, const sw::group_sizes& sizes, const char* inputs, std::size_t new_tokens) {
   INFO(folder << ", dp " << sizes.dp << " pp " << sizes.pp << " tp " << sizes.tp);
   const golden_model& g = golden_of(folder);
-  const auto files = sw::checkpoint::open(golden(folder));
-  const auto source = sw::checkpoint::converted(files);
-  const sw::tree tree = sw::tree_of(source, files.config());
-  const auto config = generate::read_config(files.config());
-  const auto plan = generate::choose_plan("auto", files.config());
-  generate::options o;
-  o.inputs = golden(folder + "/" + inputs);
-  const auto prompt = generate::read_prompt(o, config);
+  const opened_golden model(folder);
+  const generate::model_config& config = model.config;
+  const auto plan = generate::choose_plan("auto", model.files.config());
+  const auto prompt = model.prompt_of(golden(folder + "/" + inputs));
 
   std::vector<sw::sharding> stages;
   for (int i = 0; i < sizes.pp; ++i) {
     const std::string parts = parts_of(config.text, {i, sizes.pp});
-    stages.push_back(sw::shard(plan.rules, tree, {.tp = sizes.tp, .only = parts, .layout = generate::engine_layout}));
+    stages.push_back(
+        sw::shard(plan.rules, model.tree, {.tp = sizes.tp, .only = parts, .layout = generate::engine_layout}));
   }
   const auto answers = sw::in_process(sizes.dp * sizes.pp * sizes.tp, [&](sw::in_process_communicator& world) {
     const int stage = sw::ranks_in_groups(sizes, world.rank()).pp;
-    return rank_of_groups(world, sizes, source, config, stages[static_cast<std::size_t>(stage)])
+    return rank_of_groups(world, sizes, model.source, config, stages[static_cast<std::size_t>(stage)])
         .run(prompt, new_tokens);
   });
 

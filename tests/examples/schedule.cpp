@@ -4,11 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "inputs.hpp"
 #include "model.hpp"
-#include "plans.hpp"
-#include "program.hpp"
-#include "shardwise/checkpoint.hpp"
+#include "opened.hpp"
 #include "shardwise/comm.hpp"
 #include "shardwise/shard/schedule.hpp"
 
@@ -31,18 +28,13 @@ struct recorded {
 
 TEST_CASE("the collectives of a decoded token are the schedule's entries", "[examples]") {
   for (const golden_model& g : goldens()) {
-    const auto files = sw::checkpoint::open(golden(g.folder));
-    const auto source = sw::checkpoint::converted(files);
-    const sw::tree tree = sw::tree_of(source, files.config());
-    const auto config = generate::read_config(files.config());
-    generate::options o;
-    o.tokens = {1, 2, 3};
-    const auto prompt = generate::read_prompt(o, config);
+    const opened_golden model(g.folder);
+    const auto prompt = model.prompt({1, 2, 3});
     for (const char* name : {"auto", "hf"}) {
-      const auto plan = generate::choose_plan(name, files.config());
+      const auto plan = generate::choose_plan(name, model.files.config());
       for (const int tp : {1, 2, 4}) {
         INFO(g.folder << ", plan " << name << ", tp " << tp);
-        const sw::sharding sharding = generate::shard_for(plan, tree, config.type, tp);
+        const sw::sharding sharding = generate::shard_for(plan, model.tree, model.config.type, tp);
         lines expected;
         for (const sw::schedule_entry& e : sw::schedule_of(sharding, sw::dtype::f32)) {
           if (e.module.starts_with("model.visual")) continue;  // sees images, not tokens
@@ -55,8 +47,8 @@ TEST_CASE("the collectives of a decoded token are the schedule's entries", "[exa
           sw::observed watched(ranks, calls);
           sw::any_communicator comm(watched);
           generate::weights parameters(sharding, comm.rank());
-          const generate::model m({sharding, comm, parameters}, config);
-          parameters.load(source);
+          const generate::model m({sharding, comm, parameters}, model.config);
+          parameters.load(model.source);
           generate::memory past;
           past.capacity = 4;
           m.prefill(prompt, past);

@@ -5,12 +5,9 @@
 #include <filesystem>
 #include <map>
 
-#include "inputs.hpp"
 #include "json.hpp"
-#include "plans.hpp"
-#include "program.hpp"
+#include "opened.hpp"
 #include "ranks.hpp"
-#include "shardwise/checkpoint.hpp"
 
 namespace {
 using namespace program;
@@ -176,25 +173,21 @@ TEST_CASE("a module of any name is written as JSON", "[examples]") {
 }
 
 TEST_CASE("ranks that were given different plans do not start", "[examples]") {
-  const auto files = sw::checkpoint::open(golden("llama"));
-  const sw::tree tree = sw::tree_of(files);
-  const auto config = generate::read_config(files.config());
-  generate::options o;
-  o.tokens = {1, 2, 3};
-  const auto prompt = generate::read_prompt(o, config);
+  const opened_golden model("llama");
+  const auto prompt = model.prompt({1, 2, 3});
   static constexpr auto whole_head = sw::models::llama::for_causal_lm.with({{"lm_head", sw::replicate}});
-  const sw::sharding one = sw::shard(sw::models::llama::for_causal_lm, tree, {.tp = 2}),
-                     other = sw::shard(whole_head, tree, {.tp = 2});
-  const std::size_t before = files.bytes_read();
+  const sw::sharding one = sw::shard(sw::models::llama::for_causal_lm, model.tree, {.tp = 2}),
+                     other = sw::shard(whole_head, model.tree, {.tp = 2});
+  const std::size_t before = model.files.bytes_read();
   const auto told = sw::in_process(2, [&](sw::in_process_communicator& ranks) {
     try {
-      generate::run_rank(ranks, ranks.rank() == 0 ? one : other, files, config, prompt, {});
+      generate::run_rank(ranks, ranks.rank() == 0 ? one : other, model.source, model.config, prompt, {});
     } catch (const sw::comm_error& e) {
       return std::string(e.what());
     }
     return std::string();
   });
-  CHECK(files.bytes_read() == before);
+  CHECK(model.files.bytes_read() == before);
   for (const std::string& t : told) {
     CHECK_THAT(t, ContainsSubstring("rank 1 would not run what rank 0 runs") && ContainsSubstring("'lm_head'"));
   }
