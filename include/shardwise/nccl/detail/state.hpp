@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a communicator is made of: the handle, whether it may still be used, and the first reason why not.
+#pragma once
+#include <pthread.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "shardwise/cuda/device.hpp"
+#include "shardwise/cuda/device_memory.hpp"
+#include "shardwise/nccl/detail/hint.hpp"
+#include "shardwise/nccl/detail/note.hpp"
+#include "shardwise/nccl/detail/patience.hpp"
+#include "shardwise/nccl/detail/versions.hpp"
+#include "shardwise/nccl/options.hpp"
+
+namespace shardwise {
+inline namespace v0 {
+namespace nccl {
+namespace detail {
+
+// No device: `usable_on` of a communicator that may not be used any more.
+inline constexpr int nowhere = -2;
+
+/// Used by one thread at a time. Its address stays: NCCL keeps a pointer to the name, and writes the handle into it. A
+/// helper thread that NCCL does not let go keeps it alive.
+struct state {
+  // What every collective reads and writes.
+  ncclComm_t handle = nullptr;
+  int usable_on = nowhere;  ///< the device, until the communicator has ended
+  int rank = 0, size = 1, device = -1;
+  note last;
+  bool in_group = false;
+  std::size_t calls = 0;
+
+  bool owned = true;
+  bool abort_at_end_of_group = false;
+  bool in_hands_of_nccl = false;  ///< an abort or a destroy did not come back
+  nccl::options opts;
+  std::optional<nccl::error> first;   ///< why it is poisoned, or that it was closed
+  cuda::device_memory word = {};      ///< for the barrier
+  std::shared_ptr<state> child = {};  ///< while a split is under way
+  state* next_in_group = nullptr;     ///< of this thread's group
+  std::shared_ptr<state> self = {};   ///< keeps it alive in there
+  std::atomic<bool> helper_done = false;
+  ncclResult_t helper_result = ncclSuccess;
+
+  explicit state(nccl::options o) : opts(std::move(o)) {}
+  state(const state&) = delete;
+  state& operator=(const state&) = delete;
+  ~state() {
+    // Freeing device memory waits for the device, on which a collective may hang that nobody ended: it is left there.
+    if (in_hands_of_nccl || (first && !owned)) (void)word.release();
+  }
+};
+
+/// "rank 1 of 4 (tp, device 1): "
+inline void append_place(comm_error& text, const state& s) {
+  text.append("rank ");
+  text.append(s.rank);
+  text.append(" of ");
+  text.append(s.size);
+  text.append(" (");
+  text.append(s.opts.name);
+  if (s.device >= 0) {
+    text.append(", device ");
+    text.append(s.device);
+  }
+  text.append("): ");
+}
+
+template <class... Parts>
+nccl::error error_of(const state& s, fault kind, ncclResult_t result, const Parts&... parts) {
+  nccl::error text(kind, result);
+  append_place(text, s);
+  (text.append(parts), ...);
+  return text;
+}
+
+/// What a communicator that was moved from refers to. Never destroyed, as a static communicator may outlive it.
+inline std::shared_ptr<state> moved_from() noexcept {
+  alignas(state) static std::byte room[sizeof(state)];
+  static state* const s = [] {
+    auto* made = new (room) state(nccl::options{});
+    made->first.emplace(fault::ended, ncclInvalidUsage, "the communicator was moved from");
+    return made;
+  }();
+  return {std::shared_ptr<state>(), s};
+}
+
+/// "ncclAllReduce gave ncclSystemError (2), unhandled system error"
+inline std::string_view name_of(ncclResult_t result) {
+  switch (static_cast<int>(result)) {
+    case 0: return "ncclSuccess";
+    case 1: return "ncclUnhandledCudaError";
+    case 2: return "ncclSystemError";
+    case 3: return "ncclInternalError";
+    case 4: return "ncclInvalidArgument";
+    case 5: return "ncclInvalidUsage";
+    case 6: return "ncclRemoteError";
+    case 7: return "ncclInProgress";
+    case 8: return "ncclTimeout";  // since 2.30
+    default: return "a result that shardwise does not know";
+  }
+}
+inline void append_result(comm_error& text, std::string_view function, ncclResult_t result) {
+  text.append(function);
+  text.append(" gave ");
+  text.append(name_of(result));
+  text.append(" (");
+  text.append(static_cast<int>(result));
+  text.append("), ");
+  text.append(ncclGetErrorString(result));
+}
+
+// Is the helper thread's: it calls, says so, and lets go of the state.
+struct helper_job {
+  std::shared_ptr<state> s;
+  ncclResult_t (*call)(ncclComm_t);
+  ncclComm_t handle;
+};
+inline void* run_helper(void* argument) {
+  const std::unique_ptr<helper_job> job(static_cast<helper_job*>(argument));
+  if (job->s->device >= 0) (void)cudaSetDevice(job->s->device);  // else NCCL makes device 0 this thread's, and uses it
+  job->s->helper_result = job->call(job->handle);
+  job->s->helper_done.store(true, std::memory_order_release);
+  return nullptr;
+}
+
+enum class came_back : unsigned char { yes, no, was_not_called };
+
+/// Takes the handle and gives it to `call`, ncclCommAbort or ncclCommDestroy, in a thread of its own: neither can be
+/// interrupted. The handle is never used again, whatever happens.
+inline came_back end_handle(const std::shared_ptr<state>& s, ncclResult_t (*call)(ncclComm_t),
+                            std::chrono::milliseconds limit) noexcept {
+  const ncclComm_t handle = std::exchange(s->handle, nullptr);
+  s->usable_on = nowhere;
+  s->helper_done.store(false, std::memory_order_relaxed);
+  auto* job = new (std::nothrow) helper_job{s, call, handle};
+  pthread_t thread;
+  if (job == nullptr || pthread_create(&thread, nullptr, run_helper, job) != 0) {
+    delete job;
+    s->in_hands_of_nccl = true;
+    return came_back::was_not_called;
+  }
+  const patience time(limit);
+  while (!s->helper_done.load(std::memory_order_acquire)) {
+    if (time.pause()) continue;
+    s->in_hands_of_nccl = true;
+    pthread_detach(thread);
+    return came_back::no;
+  }
+  pthread_join(thread, nullptr);
+  return came_back::yes;
+}
+
+/// Aborts what is ours, at once or when the thread's group ends, and says what became of it.
+inline void abort_handle(const std::shared_ptr<state>& s) noexcept {
+  s->usable_on = nowhere;
+  if (s->in_group) {
+    s->abort_at_end_of_group = true;
+    return;
+  }
+  s->abort_at_end_of_group = false;
+  if (s->handle == nullptr) return;
+  if (!s->owned) {
+    s->first->append("; the communicator is the engine's, which has to abort it");
+    return;
+  }
+  switch (end_handle(s, ncclCommAbort, s->opts.abort_grace)) {
+    case came_back::yes:
+      if (s->helper_result == ncclSuccess || s->helper_result == ncclInProgress) {
+        s->first->append("; it was aborted");
+      } else {
+        s->first->append("; ");
+        append_result(*s->first, "ncclCommAbort", s->helper_result);
+      }
+      break;
+    case came_back::no:
+      s->first->append("; ncclCommAbort did not come back within ");
+      s->first->append(s->opts.abort_grace.count());
+      s->first->append(" ms, and goes on in a thread of its own");
+      break;
+    case came_back::was_not_called: s->first->append("; it was not aborted, as no thread could be started"); break;
+  }
+}
+
+/// Keeps the first reason, and ends the communicator. What NCCL said last is asked before it is aborted.
+inline void poison(const std::shared_ptr<state>& s, const nccl::error& reason) noexcept {
+  if (s->first) return;
+  s->first.emplace(reason);
+  constexpr std::size_t room = 500;  // of the 2000 bytes that an error holds
+  std::string_view words;
+  if (reason.kind() != fault::ended) {
+    const char* last = ncclGetLastError(s->handle);
+    words = std::string_view(last != nullptr ? last : "").substr(0, room);
+  }
+  const int devices = reason.result() == ncclUnhandledCudaError ? cuda::device_count() : -1;
+  const std::string_view hint = reason.kind() == fault::ended ? "" : hint_of(reason.result(), words, devices);
+  if (!hint.empty()) {
+    s->first->append("; ");
+    s->first->append(hint);
+  }
+  if (reason.kind() != fault::ended) {
+    s->first->append(". ");
+    append_versions(*s->first);
+  }
+  if (!words.empty()) {
+    s->first->append(". NCCL's last words, maybe of an earlier call: \"");
+    s->first->append(words);
+    s->first->append('"');
+  }
+  abort_handle(s);
+}
+
+[[noreturn, gnu::cold, gnu::noinline]] inline void raise_first(const state& s) { shardwise::detail::raise(*s.first); }
+
+[[noreturn, gnu::cold, gnu::noinline]] inline void poison_and_raise(const std::shared_ptr<state>& s,
+                                                                    const nccl::error& reason) {
+  poison(s, reason);
+  raise_first(*s);
+}
+
+/// What is wrong with the last call itself: nothing was called.
+[[noreturn, gnu::cold, gnu::noinline]] inline void refuse(const state& s, std::string_view why) {
+  nccl::error text = error_of(s, fault::refused, ncclInvalidUsage);
+  words_of(text, s.last);
+  text.append(": ");
+  text.append(why);
+  shardwise::detail::raise(text);
+}
+
+/// Waits while NCCL still works on what was called. What it gave: ncclInProgress where the time was not enough.
+inline ncclResult_t settle(ncclComm_t handle, const patience& time) {
+  for (;;) {
+    ncclResult_t result = ncclSuccess;
+    const ncclResult_t asked = ncclCommGetAsyncError(handle, &result);
+    if (asked != ncclSuccess) return asked;
+    if (result != ncclInProgress || !time.pause()) return result;
+  }
+}
+
+/// The last call failed, or did not come to its end.
+inline nccl::error error_of_last(const state& s, const char* function, ncclResult_t result) {
+  nccl::error text = error_of(s, result == ncclInProgress ? fault::timed_out : fault::failed, result);
+  words_of(text, s.last);
+  text.append(" (call ");
+  text.append(s.calls);
+  text.append("): ");
+  if (result == ncclInProgress) {
+    text.append(function);
+    text.append(" was not done within ");
+    text.append(s.opts.deadline.count());
+    text.append(" ms");
+  } else {
+    append_result(text, function, result);
+  }
+  return text;
+}
+
+/// A call gave something else than ncclSuccess. Inside a group NCCL has only taken note of it.
+[[gnu::cold, gnu::noinline]] inline void see_to(const std::shared_ptr<state>& s, const char* function,
+                                                ncclResult_t result) {
+  if (result == ncclInProgress) {
+    if (s->in_group) return;
+    result = settle(s->handle, patience(s->opts.deadline));
+    if (result == ncclSuccess) return;
+  }
+  poison_and_raise(s, error_of_last(*s, function, result));
+}
+
+}  // namespace detail
+}  // namespace nccl
+}  // namespace v0
+}  // namespace shardwise

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// The host waits for a stream, and looks after the communicator meanwhile.
+#pragma once
+#include <memory>
+
+#include "shardwise/cuda/stream.hpp"
+#include "shardwise/nccl/detail/open_group.hpp"
+
+namespace shardwise {
+inline namespace v0 {
+namespace nccl {
+namespace detail {
+
+inline void require_can_wait(const state& s, const char* what, cudaStream_t stream) {
+  const char* why = nullptr;
+  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+  if (s.in_group) {
+    why = " was called inside a group, whose calls only start when it ends: end it first";
+  } else if (cudaStreamIsCapturing(stream, &capture) == cudaSuccess && capture != cudaStreamCaptureStatusNone) {
+    why = " was called while the stream is captured: its work is not done now, so the host cannot wait for it";
+  }
+  if (why != nullptr) shardwise::detail::raise(error_of(s, fault::refused, ncclInvalidUsage, what, why));
+}
+
+inline void append_last_call(nccl::error& text, const state& s) {
+  if (s.calls == 0) return;
+  text.append("; the last call was ");
+  words_of(text, s.last);
+  text.append(" (call ");
+  text.append(s.calls);
+  text.append(")");
+}
+
+[[noreturn, gnu::cold, gnu::noinline]] inline void poison_in_wait(const std::shared_ptr<state>& s, nccl::error reason) {
+  append_last_call(reason, *s);
+  poison_and_raise(s, reason);
+}
+
+inline void wait_for(const std::shared_ptr<state>& s, cudaStream_t stream) {
+  const patience time(s->opts.deadline);
+  for (;;) {
+    const cudaError_t done = cudaStreamQuery(stream);
+    if (done != cudaSuccess) (void)cudaGetLastError();  // told here, or nothing: nobody else is blamed for it
+    if (done != cudaSuccess && done != cudaErrorNotReady) {
+      poison_in_wait(
+          s, error_of(*s, fault::failed, ncclUnhandledCudaError, "wait: cudaStreamQuery gave ", cudaGetErrorName(done),
+                      " (", static_cast<int>(done), "), ", cudaGetErrorString(done)));
+    }
+    ncclResult_t result = ncclSuccess;
+    const ncclResult_t asked = ncclCommGetAsyncError(s->handle, &result);
+    if (asked != ncclSuccess) result = asked;
+    if (result != ncclSuccess && result != ncclInProgress) {
+      nccl::error reason = error_of(*s, fault::failed, result, "wait: ");
+      append_result(reason, "ncclCommGetAsyncError", result);
+      poison_in_wait(s, reason);
+    }
+    if (done == cudaSuccess) return;
+    if (!time.pause()) {
+      poison_in_wait(s, error_of(*s, fault::timed_out, ncclInProgress, "wait: the stream was not done within ",
+                                 s->opts.deadline.count(), " ms"));
+    }
+  }
+}
+
+}  // namespace detail
+}  // namespace nccl
+}  // namespace v0
+}  // namespace shardwise

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a communicator is called, how long it waits, and what NCCL is told of it.
+#pragma once
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <string>
+
+#include "shardwise/nccl/error.hpp"
+
+namespace shardwise {
+inline namespace v0 {
+namespace nccl {
+
+/// A value; all ranks of a communicator give the same.
+struct options {
+  /// For errors, and for NCCL's own logs and tools. A split of it is called "name/color".
+  std::string name = "world";
+  /// How long the host waits for one thing: for the stream in `wait` and `barrier`, for `close` and the destructor, and
+  /// for a collective that NCCL is still at when the call returns: the first one of a kind connects the ranks.
+  std::chrono::milliseconds deadline = std::chrono::seconds(30);
+  /// How long making a communicator or splitting one may take.
+  std::chrono::milliseconds init_deadline = std::chrono::minutes(2);
+  /// How long an abort is waited for. NCCL's may hang where a driver or a network does.
+  std::chrono::milliseconds abort_grace = std::chrono::seconds(5);
+  /// How many thread blocks a collective may take; NCCL decides where they are not set.
+  std::optional<int> min_ctas = std::nullopt, max_ctas = std::nullopt;
+};
+
+namespace detail {
+// As they are used: a deadline of years is one of a year, which no clock's arithmetic overflows.
+inline options checked(options o) {
+  for (std::chrono::milliseconds* t : {&o.deadline, &o.init_deadline, &o.abort_grace}) {
+    if (*t <= std::chrono::milliseconds(0)) {
+      shardwise::detail::raise(error(fault::refused, ncclInvalidUsage, "a deadline of the communicator ", o.name,
+                                     " is ", t->count(), " ms; it must be above 0"));
+    }
+    *t = std::min<std::chrono::milliseconds>(*t, std::chrono::hours(24 * 365));
+  }
+  return o;
+}
+
+// NCCL keeps the pointer to the name, not the name.
+inline ncclConfig_t config_of(const options& o, [[maybe_unused]] const char* name) {
+  ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+  config.blocking = 0;
+  if (o.min_ctas) config.minCTAs = *o.min_ctas;
+  if (o.max_ctas) config.maxCTAs = *o.max_ctas;
+#if NCCL_VERSION_CODE >= NCCL_VERSION(2, 27, 0)
+  config.commName = name;
+#endif
+  return config;
+}
+}  // namespace detail
+
+}  // namespace nccl
+}  // namespace v0
+}  // namespace shardwise

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Device memory for the suite of communicators.
+#pragma once
+#include <cstddef>
+#include <span>
+
+#include "comm/suite.hpp"
+#include "shardwise/cuda.hpp"
+#include "shardwise/nccl.hpp"
+
+namespace nccl_test {
+
+class device_bytes : public shardwise::cuda::device_memory {
+ public:
+  using device_memory::device_memory;
+  void upload(std::span<const std::byte> from) { copy(data(), from.data(), from.size(), cudaMemcpyHostToDevice); }
+  void download(std::span<std::byte> to) { copy(to.data(), data(), to.size(), cudaMemcpyDeviceToHost); }
+
+ private:
+  static void copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
+    shardwise::cuda::check(cudaMemcpy(to, from, bytes, kind), "cudaMemcpy");
+  }
+};
+
+class device_backend {
+ public:
+  static constexpr bool any_alignment = false, in_place_on_some_ranks = false;
+  explicit device_backend(shardwise::nccl::communicator& whole) : whole_(whole) {}
+  comm_test::mirrored<device_bytes> make(shardwise::dtype type, std::size_t count, std::size_t shift) const {
+    return {type, count, shift};
+  }
+  void wait(cudaStream_t stream) const { whole_.wait(stream); }
+
+ private:
+  shardwise::nccl::communicator& whole_;
+};
+
+}  // namespace nccl_test
