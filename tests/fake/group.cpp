@@ -94,8 +94,22 @@ ncclResult_t close_group() {
   return launched == ncclSuccess ? begun : launched;
 }
 
+namespace {
+void launch_now(launch* l) {
+  communicator& c = *l->comm;
+  const auto failed = start_launch(l);
+  if (failed != ncclSuccess) c.fail(failed);
+}
+void let_go(communicator& c) {
+  int busy = ncclInProgress;
+  c.async.compare_exchange_strong(busy, ncclSuccess);
+}
+}  // namespace
+
 ncclResult_t launch_all(const operation* operations, std::size_t total) {
   ncclResult_t result = ncclSuccess;
+  bool several = false;
+  for (std::size_t i = 0; i < total; ++i) several = several || operations[i].comm != operations[0].comm;
   for (std::size_t i = 0; i < total; ++i) {
     communicator& c = *operations[i].comm;
     bool seen = false;
@@ -110,17 +124,22 @@ ncclResult_t launch_all(const operation* operations, std::size_t total) {
       // As NCCL does: the caller must not touch the stream before the communicator is out of ncclInProgress.
       int idle = ncclSuccess;
       c.async.compare_exchange_strong(idle, ncclInProgress);
-      const bool started = c.job.start(
-          [](void* argument) -> void* {
-            auto* background_launch = static_cast<launch*>(argument);
-            communicator& comm = *background_launch->comm;
-            const auto failed = start_launch(background_launch);
-            if (failed != ncclSuccess) comm.fail(failed);
-            int busy = ncclInProgress;
-            comm.async.compare_exchange_strong(busy, ncclSuccess);
-            return nullptr;
-          },
-          l);
+      // NCCL launches all communicators of a group in one thread, one after the other: in the same order on all ranks.
+      if (several) launch_now(l);
+      const bool started = several ? c.job.start(
+                                         [](void* argument) -> void* {
+                                           let_go(*static_cast<communicator*>(argument));
+                                           return nullptr;
+                                         },
+                                         &c)
+                                   : c.job.start(
+                                         [](void* argument) -> void* {
+                                           communicator& comm = *static_cast<launch*>(argument)->comm;
+                                           launch_now(static_cast<launch*>(argument));
+                                           let_go(comm);
+                                           return nullptr;
+                                         },
+                                         l);
       e = started ? ncclInProgress : ncclSystemError;
     }
     if (result == ncclSuccess || (result == ncclInProgress && e != ncclSuccess)) result = e;
