@@ -71,6 +71,18 @@ struct planned_read {
   tensor_view to;
 };
 
+// The end of a load whose tensors are in host memory: `check` is asked of each of them before the first byte is
+// written, `read` brings a box of a tensor of the source to where it belongs. The other end is a device
+// (cuda/load.hpp).
+struct host_end {
+  void check(const sharded_parameter&, const tensor_view&) const {}
+  template <tensor_source Source>
+  void read(const Source& source, std::size_t tensor, const box& what, const tensor_view& to) const {
+    source.read(tensor, what, to);
+  }
+};
+
+// What a load decides, wherever its bytes go: whether it can be meant, and which box of which tensor is read to where.
 template <tensor_source Source>
 class loader {
  public:
@@ -78,8 +90,8 @@ class loader {
       : sharding_(s), rank_(rank), source_(source), options_(options) {}
 
   /// Everything that can be wrong is found here.
-  template <class Weights>
-  void check(Weights& weights) {
+  template <class Weights, class End>
+  void check(Weights& weights, const End& end) {
     if (rank_ < 0 || rank_ >= sharding_.tp()) {
       raise(checkpoint_error("rank ", rank_, " was to load of a sharding over ", sharding_.tp(), " ranks"));
     }
@@ -92,13 +104,15 @@ class loader {
       decltype(auto) tensor = weights(p, local);
       r.to = tensor_traits<std::remove_cvref_t<decltype(tensor)>>::view(tensor);
       if (!check_view(p, local, source_.info(r.tensor), r.to, unwanted)) continue;
+      if (r.to.elements() != 0) end.check(p, r.to);
       total_ += local.elements() * size_of(source_.info(r.tensor).type);
       reads_[kept++] = r;
     }
     reads_.resize(kept);
   }
 
-  load_report read() const {
+  template <class End>
+  load_report read(End& end) const {
     load_report report;
     for (const planned_read& r : reads_) {
       const sharded_parameter& p = sharding_[r.parameter];
@@ -111,7 +125,7 @@ class loader {
           to = part_of(r.to, dim, along, slice.extent[dim]);
           along += slice.extent[dim];
         }
-        source_.read(r.tensor, slice, to);
+        end.read(source_, r.tensor, slice, to);
         report.bytes_read += slice.elements() * element;
       }
       ++report.tensors;
@@ -212,9 +226,10 @@ class loader {
 template <tensor_source Source, local_tensors Weights>
 load_report load(const sharding& s, int rank, const Source& source, Weights&& weights,
                  const load_options& options = {}) {
+  const detail::host_end end;
   detail::loader<Source> work(s, rank, source, options);
-  work.check(weights);
-  return work.read();
+  work.check(weights, end);
+  return work.read(end);
 }
 
 /// Does not compile, and says why: a plan is not a sharding.
