@@ -6,6 +6,8 @@
 #include "shardwise/cuda/device_memory.hpp"
 #include "shardwise/cuda/error.hpp"
 #include "shardwise/cuda/event.hpp"
+#include "shardwise/cuda/load.hpp"
 #include "shardwise/cuda/pinned.hpp"
+#include "shardwise/cuda/staging.hpp"
 #include "shardwise/cuda/stream.hpp"
 // IWYU pragma: end_exports
