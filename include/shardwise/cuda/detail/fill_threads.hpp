@@ -39,7 +39,9 @@ class fill_threads {
     struct results {
       std::vector<std::future<void>> all;
       ~results() {
-        for (const auto& r : all) r.wait();
+        for (const auto& r : all) {
+          if (r.valid()) r.wait();
+        }
       }
     } others;
     {
@@ -52,7 +54,7 @@ class fill_threads {
     more_.notify_all();
     f(0);
     for (const auto& r : others.all) r.wait();
-    for (auto& r : others.all) std::exchange(r, {}).get();
+    for (auto& r : others.all) r.get();
   }
 
  private:
