@@ -26,10 +26,15 @@ inline bool has_device() {
   return false;
 }
 
-inline bytes download(const void* data, std::size_t n) {
-  bytes out(n);
-  if (n != 0) sw::cuda::check(cudaMemcpy(out.data(), data, n, cudaMemcpyDefault), "cudaMemcpy");
+template <class T = std::byte>
+std::vector<T> download(const void* data, std::size_t n) {
+  std::vector<T> out(n);
+  if (n != 0) sw::cuda::check(cudaMemcpy(out.data(), data, n * sizeof(T), cudaMemcpyDefault), "cudaMemcpy");
   return out;
+}
+template <class T>
+void upload(void* data, const std::vector<T>& in) {
+  if (!in.empty()) sw::cuda::check(cudaMemcpy(data, in.data(), in.size() * sizeof(T), cudaMemcpyDefault), "cudaMemcpy");
 }
 
 /// Where a tensor lies in its allocation.
@@ -71,9 +76,7 @@ class both_engines {
     t.place = p;
     t.host.assign(p.allocated, std::byte{0xee});
     t.device = sw::cuda::device_memory(p.allocated);
-    if (p.allocated != 0) {
-      sw::cuda::check(cudaMemcpy(t.device.data(), t.host.data(), p.allocated, cudaMemcpyDefault), "cudaMemcpy");
-    }
+    upload(t.device.data(), t.host);
   }
 
   sw::tensor_view on_host(const sw::sharded_parameter& p) { return view(p, at(p).host.data()); }

@@ -125,6 +125,7 @@ TEST_CASE("a device load is the host's, byte for byte, whatever shapes, cuts, ty
     const sw::load_report on_host = sw::load(s, rank, model.source, engines.host(), host_options);
     const std::size_t before = model.source.bytes_read();
     const sw::load_report on_device = sw::load(s, rank, model.source, engines.device(), staging, options);
+    CHECK(stream.done());
     CHECK(engines.differing().empty());
     CHECK(on_device.tensors == on_host.tensors);
     CHECK(on_device.bytes_read == s.bytes(rank));
@@ -151,6 +152,27 @@ TEST_CASE("a device load on the engine's stream needs nothing else, and large pi
     CHECK(sw::load(s, rank, source, engines.device(), stream).bytes_read == 4u << 20);
     CHECK(engines.differing().empty());
   }
+}
+
+TEST_CASE("rows that lie further apart than CUDA's pitch allows are copied one by one") {
+  if (!has_device()) return;
+  std::vector<float> values = {1, 2, 3, 4};
+  sw::memory_source source;
+  source.add("norm.weight", tensor_view(values.data(), dtype::f32, {2, 2}));
+  sw::tree tree;
+  tree.add("norm.weight", dtype::f32, {2, 2});
+  const sw::sharding s = sw::shard(sw::plan({{"norm", sw::replicate}}), tree);
+  constexpr std::size_t apart = (std::size_t(1) << 29) + 1;  // elements: more than 2 GiB
+  const sw::cuda::device_memory memory((apart + 2) * 4);
+  const sw::cuda::stream stream;
+  const auto weights = [&](const sw::sharded_parameter&, const tensor_shape& local) {
+    tensor_view v(memory.data(), dtype::f32, local);
+    v.strides[0] = apart;
+    return v;
+  };
+  sw::load(s, 0, source, weights, stream);
+  CHECK(download<float>(memory.data(), 2) == std::vector<float>{1, 2});
+  CHECK(download<float>(static_cast<float*>(memory.data()) + apart, 2) == std::vector<float>{3, 4});
 }
 
 TEST_CASE("a device load refuses what a host load refuses, in the same words, and leaves live tensors alone") {

@@ -114,18 +114,24 @@ class gathered {
   gathered_shape shape_;
 };
 
+namespace detail {
+inline void check_permuted(const gathered& from, const tensor_view& out) {
+  const gathered_shape& shape = from.shape();
+  if (!(out.shape == tensor_shape{shape.tokens, shape.columns}) || out.type != from.type() ||
+      (shape.columns > 1 && out.strides[1] != 1)) {
+    raise(placement_error("permute writes ", shape.tokens, " dense rows of ", shape.columns, " columns of ",
+                          name_of(from.type()), ", and was given another tensor"));
+  }
+}
+}  // namespace detail
+
 /// The second pass that `gather_output` saves, for a consumer that must have [T, V]: copies the rows of `from`, in host
 /// memory, to `out` [T, V], whose rows may be apart. The two do not overlap. Throws `placement_error` for an `out` of
 /// another shape or type.
 inline void permute(const gathered& from, const tensor_view& out) {
-  const gathered_shape& shape = from.shape();
-  if (!(out.shape == tensor_shape{shape.tokens, shape.columns}) || out.type != from.type() ||
-      (shape.columns > 1 && out.strides[1] != 1)) {
-    detail::raise(placement_error("permute writes ", shape.tokens, " dense rows of ", shape.columns, " columns of ",
-                                  name_of(from.type()), ", and was given another tensor"));
-  }
+  detail::check_permuted(from, out);
   const std::size_t bytes = size_of(from.type());
-  for (std::size_t t = 0; t < shape.tokens; ++t) {
+  for (std::size_t t = 0; t < from.shape().tokens; ++t) {
     auto* row = static_cast<std::byte*>(out.data) + t * out.strides[0] * bytes;
     for (const row_segment s : from.row(t)) {
       std::memcpy(row + s.begin * bytes, static_cast<const std::byte*>(from.data()) + s.offset * bytes,
