@@ -124,6 +124,7 @@ cudaError_t make(cudaEvent_t* result, unsigned flags) {
   if (result == nullptr) return remember(cudaErrorInvalidValue);
   if (device_count() == 0) return remember(cudaErrorNoDevice);
   event* e = event::make(flags);
+  e->device = current_device();
   const std::lock_guard lock(all().mutex);
   all().events.insert(e);
   ++counts().events;
@@ -161,7 +162,7 @@ cudaError_t cudaEventRecord(cudaEvent_t handle, cudaStream_t on) {
   FAKE_CUDA(cudaEventRecord);
   const kept_event e(handle);
   const auto s = find_stream(on);
-  if (!e || !s) return remember(cudaErrorInvalidResourceHandle);
+  if (!e || !s || e->device != s->device) return remember(cudaErrorInvalidResourceHandle);
   graph* g = s->capturing();
   e->captured = g;
   if (g == nullptr) e->record(*s);
