@@ -2,10 +2,12 @@
 #include "shardwise/cuda/load.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <limits>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -292,6 +294,33 @@ TEST_CASE("progress that throws ends a device load, and its copies are done when
                        says("enough"));
   sw::load(s, 0, model.source, engines.host());
   CHECK(engines.differing().empty());  // the staging's destructor has waited
+}
+
+TEST_CASE("a stream that does not go on ends a load by its deadline, and what the device may still read stays") {
+  if (!has_device()) return;
+  const one_matrix model;
+  const sw::sharding s = model.whole();
+  const sw::cuda::stream stream;
+  both_engines engines;
+  engines.add(s[0], dense({64, 16}, dtype::f32));
+  std::atomic<bool> go_on{false};
+  const auto wait = [](void* flag) {
+    while (!static_cast<std::atomic<bool>*>(flag)->load()) std::this_thread::yield();
+  };
+  sw::cuda::check(cudaLaunchHostFunc(stream, wait, &go_on), "cudaLaunchHostFunc");
+  const auto load = [&] {
+    sw::cuda::staging staging(stream, {.buffer_bytes = 256, .deadline = std::chrono::milliseconds(50)});
+    sw::load(s, 0, model.source, engines.device(), staging);
+  };
+  CHECK_THROWS_MATCHES(load(), sw::cuda::error, says("of the copies of a load, for 50 ms"));
+  CHECK(model.source.bytes_read() == 512);
+  go_on = true;
+  stream.synchronize();
+  // Both buffers were full, and the copies out of them came when the stream went on.
+  const auto written = download<float>(engines.on_device(s[0]).data, 129);
+  CHECK(std::vector<float>(written.begin(), written.end() - 1) ==
+        std::vector<float>(model.values.begin(), model.values.begin() + 128));
+  CHECK(written.back() != model.values[128]);
 }
 
 TEST_CASE("ranks of a device that hold nothing load nothing, and need no memory") {
