@@ -104,6 +104,20 @@ cublasStatus_t cublasSgemm_v2(cublasHandle_t handle, cublasOperation_t op_a, cub
                                                                 : CUBLAS_STATUS_EXECUTION_FAILED;
 }
 
+// The loop is plain float32 in every mode.
+cublasStatus_t cublasSetMathMode(cublasHandle_t handle, cublasMath_t) {
+  if (const auto e = entered(function::cublasSetMathMode); e != CUBLAS_STATUS_SUCCESS) return e;
+  return handle == nullptr ? CUBLAS_STATUS_NOT_INITIALIZED : CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasGetVersion_v2(cublasHandle_t handle, int* version) {
+  if (const auto e = entered(function::cublasGetVersion_v2); e != CUBLAS_STATUS_SUCCESS) return e;
+  if (handle == nullptr) return CUBLAS_STATUS_NOT_INITIALIZED;
+  if (version == nullptr) return CUBLAS_STATUS_INVALID_VALUE;
+  *version = CUBLAS_VERSION;
+  return CUBLAS_STATUS_SUCCESS;
+}
+
 const char* cublasGetStatusString(cublasStatus_t status) {
   count_call(function::cublasGetStatusString);
   switch (status) {

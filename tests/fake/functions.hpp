@@ -28,7 +28,7 @@
   X(cudaEventCreateWithFlags) X(cudaEventDestroy) X(cudaEventRecord) X(cudaEventQuery) X(cudaEventSynchronize) \
   X(cudaEventElapsedTime) X(cudaDeviceSynchronize) X(cudaPointerGetAttributes) X(cudaDriverGetVersion) \
   X(cudaRuntimeGetVersion) X(cudaLaunchHostFunc) X(cublasCreate_v2) X(cublasDestroy_v2) X(cublasSetStream_v2) \
-  X(cublasSgemm_v2) X(cublasGetStatusString)
+  X(cublasSgemm_v2) X(cublasGetStatusString) X(cublasSetMathMode) X(cublasGetVersion_v2)
 // clang-format on
 
 namespace fake {
