@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <exception>
 #include <iostream>
 #include <optional>
@@ -103,6 +104,40 @@ void require_fit(const options& o, const matrix& states, const matrix& expected,
   }
 }
 
+/// Product and gather, put on the stream anew each time.
+template <class Stepper>
+outcome run_eagerly(Stepper& step, const void* on_device, const matrix& states, const matrix& expected,
+                    std::size_t repeat) {
+  const auto once = [&](std::size_t first) {
+    step.take_states(on_device, first);
+    step.multiply();
+    step.gather();
+    return step.result();
+  };
+  return run_all(once, states, expected, step.tokens(), repeat);
+}
+
+/// The same from a graph, captured after NCCL and cuBLAS have run once.
+struct replay {
+  outcome steps;
+  std::size_t kernels = 0, gather_kernels = 0;
+};
+template <class Stepper>
+replay run_captured(Stepper& step, sw::cuda::stream_ref stream, const void* on_device, const matrix& states,
+                    const matrix& expected, std::size_t repeat) {
+  const graph gather(stream, [&] { step.gather(); });
+  graph whole(stream, [&] {
+    step.multiply();
+    step.gather();
+  });
+  const auto once = [&](std::size_t first) {
+    step.take_states(on_device, first);
+    whole.launch();
+    return step.result();
+  };
+  return {run_all(once, states, expected, step.tokens(), repeat), whole.kernels(), gather.kernels()};
+}
+
 /// Runs this rank. False where its logits are not those that were expected.
 bool run(const options& o) {
   const auto launched = sw::launched_by();
@@ -110,67 +145,48 @@ bool run(const options& o) {
   sw::tcp_rendezvous meeting =
       launched ? sw::tcp_rendezvous::from_environment(*launched) : sw::tcp_rendezvous({.rank = 0, .size = 1});
   auto ranks = sw::nccl::communicator::create(meeting, {.name = "lm_head"});
-  const int rank = ranks.rank();
-  const bool speaks = rank == 0;
 
   const auto folder = sw::checkpoint::open(o.model);
   const auto source = sw::checkpoint::converted(folder);
   const sw::sharding sharding = shard_head(sw::tree_of(source, folder.config()), folder.config(), ranks.size());
   sw::require_same_schedule(meeting, sharding);
+  const sw::sharded_parameter& weight = sharding[0];
   const matrix states = read_matrix(o.expect, "final_norm"), expected = read_matrix(o.expect, "logits");
-  require_fit(o, states, expected, sharding[0].shape);
-  const std::size_t tokens = o.tokens == 0 ? states.rows : o.tokens;
+  require_fit(o, states, expected, weight.shape);
 
   const sw::cuda::stream stream;
-  const local_head head = load_head(sharding, rank, source, stream);
-  const sw::cuda::device_memory all_states(states.values.size() * sizeof(float));
-  sw::cuda::check(cudaMemcpy(all_states.data(), states.values.data(), all_states.bytes(), cudaMemcpyHostToDevice),
+  const local_head head = load_head(sharding, ranks.rank(), source, stream);
+  const sw::cuda::device_memory on_device(states.values.size() * sizeof(float));
+  sw::cuda::check(cudaMemcpy(on_device.data(), states.values.data(), on_device.bytes(), cudaMemcpyHostToDevice),
                   "cudaMemcpy");
-
   sw::tally calls;
   sw::counted comm(ranks, calls);
-  stepper step(comm, ranks, sharding, head, tokens, {.row_major_up_to = o.rows_up_to}, stream);
-  if (speaks) {
+  stepper step(comm, ranks, sharding, head, o.tokens == 0 ? states.rows : o.tokens, {.row_major_up_to = o.rows_up_to},
+               stream);
+  if (ranks.rank() == 0) {
     print_machine(launched, step.product_library().version());
-    fmt::print("schedule: the same on {} rank(s): each step is one gather_last_dim of '{}', {} x F32 a token\n",
-               ranks.size(), module, sharding[0].shape[0]);
-    fmt::print("step: {} token(s), logits {}\n", tokens,
+    fmt::print("schedule: equal on all ranks ({}); a step is one gather_last_dim of '{}', {} x F32 a token\n",
+               ranks.size(), module, weight.shape[0]);
+    fmt::print("tokens a step: {}; logits {}\n", step.tokens(),
                step.row_major() ? "as rows [T, V]" : "as one segment [T, V/tp] for each rank");
   }
 
-  const auto once = [&](std::size_t first) {
-    step.take_states(all_states.data(), first);
-    step.multiply();
-    step.gather();
-    return step.result();
-  };
-  outcome done = run_all(once, states, expected, tokens, o.repeat);
-  const auto& gathers = calls[sw::operation::gather_last_dim];
+  const outcome eager = run_eagerly(step, on_device.data(), states, expected, o.repeat);
+  const sw::tally::entry gathers = calls[sw::operation::gather_last_dim];
   std::string line =
-      fmt::format("rank {} of {}: {} of {} rows of {}, {} bytes read; {} gathers of {} bytes; {:.1f} us a step", rank,
-                  ranks.size(), head.weight.shape[0], sharding[0].shape[0], sharding[0].name, head.read.bytes_read,
-                  gathers.calls, gathers.bytes / std::max<std::size_t>(gathers.calls, 1), done.microseconds);
+      fmt::format("rank {} of {}: {} of {} rows of {}, {} bytes read; gathers: {} x {} bytes, {:.1f} us a step",
+                  ranks.rank(), ranks.size(), head.weight.shape[0], weight.shape[0], weight.name, head.read.bytes_read,
+                  gathers.calls, gathers.bytes / gathers.calls, eager.microseconds);
+  double difference = eager.difference;
   if (o.graph) {
-    const graph gather(stream, [&] { step.gather(); });
-    graph whole(stream, [&] {
-      step.multiply();
-      step.gather();
-    });
-    const outcome replayed = run_all(
-        [&](std::size_t first) {
-          step.take_states(all_states.data(), first);
-          whole.launch();
-          return step.result();
-        },
-        states, expected, tokens, o.repeat);
-    done.difference = std::max(done.difference, replayed.difference);
-    line += fmt::format("; graph: {} kernel(s), {} of them the gather's, replayed {} times, {:.1f} us a step",
-                        whole.kernels(), gather.kernels(), replayed.steps, replayed.microseconds);
+    const replay r = run_captured(step, stream, on_device.data(), states, expected, o.repeat);
+    line += fmt::format("; graph: {} kernels, the gather's: {}, replayed: {} x, {:.1f} us a step", r.kernels,
+                        r.gather_kernels, r.steps.steps, r.steps.microseconds);
+    difference = std::max(difference, r.steps.difference);
   }
-  const bool right = done.difference <= o.tolerance;
-  line += fmt::format("; max |logit - expected|: {:.2e} ({} {:g})\n", done.difference, right ? "within" : "ABOVE",
-                      o.tolerance);
-  fmt::print("{}", line);
+  const bool right = difference <= o.tolerance;
+  fmt::print("{}; max |logit - expected|: {:.2e} ({} {:g})\n", line, difference, right ? "within" : "ABOVE",
+             o.tolerance);
   std::fflush(stdout);
   ranks.close();
   return right;
