@@ -2,6 +2,7 @@
 // Pinned buffers through which tensors reach a device: while one is copied, the next is filled.
 #pragma once
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <new>
@@ -59,7 +60,7 @@ class staging {
       while (cudaEventQuery(b.copied.get()) == cudaErrorNotReady) {
         (void)cudaGetLastError();
         if (std::chrono::steady_clock::now() >= until) {
-          (void)new (std::nothrow) buffer(std::move(b));
+          keep_for_ever(b);
           break;
         }
         std::this_thread::yield();
@@ -80,6 +81,18 @@ class staging {
     pinned_memory memory;
     event copied;
   };
+
+  // Buffers that a device may still read are never freed; they stay reachable, so that leak checkers know of them.
+  struct kept_buffer {
+    buffer kept;
+    kept_buffer* next;
+  };
+  static inline std::atomic<kept_buffer*> kept_{nullptr};
+  static void keep_for_ever(buffer& b) noexcept {
+    auto* node = new (std::nothrow) kept_buffer{std::move(b), kept_.load()};
+    while (node != nullptr && !kept_.compare_exchange_weak(node->next, node)) {
+    }
+  }
 
   static std::size_t helpers(const staging_options& options) {
     const std::size_t processors = std::max(1u, std::thread::hardware_concurrency());
