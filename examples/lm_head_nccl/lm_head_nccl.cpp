@@ -25,7 +25,7 @@
 namespace lm_head {
 namespace {
 
-/// Makes this rank's device current.
+/// Makes this rank's device current: the local rank's, or the only one that this process sees.
 void take_device(const std::optional<sw::launch_environment>& launched) {
   const int devices = sw::cuda::device_count();
   if (devices == 0) {
@@ -33,11 +33,14 @@ void take_device(const std::optional<sw::launch_environment>& launched) {
         "no CUDA device: lm_head_nccl runs on GPUs, and this process sees none; see nvidia-smi and "
         "CUDA_VISIBLE_DEVICES");
   }
-  const int device = launched && launched->local_rank > 0 ? launched->local_rank : 0;
+  const int device = devices == 1 || !launched ? 0 : launched->local_rank;
+  if (device < 0) {
+    throw sw::error("this process sees ", devices, " devices, and nothing says which is its own: set ",
+                    "SHARDWISE_LOCAL_RANK");
+  }
   if (device >= devices) {
-    throw sw::error("local rank ", device, " has no device of its own, this process sees ", devices,
-                    ": start fewer ranks, or let ranks share a device with LOCAL_RANK=0 and an NCCL_HOSTID of its own "
-                    "for each");
+    throw sw::error("local rank ", device, " has no device of its own: this process sees ", devices,
+                    "; start as many ranks on a machine as it has devices");
   }
   sw::cuda::set_device(device);
 }

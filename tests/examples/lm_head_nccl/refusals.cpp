@@ -33,10 +33,25 @@ TEST_CASE("ranks that were given different models do not start, and say in what 
           "error: rank 1 would not run what rank 0 runs");
 }
 
-TEST_CASE("a rank without a device of its own is told how to share one") {
-  launch::options how = with("FAKE_GPU_DEVICES", "1");
+TEST_CASE("ranks without a device of their own are told so, by us or by NCCL") {
+  launch::options how = with("FAKE_GPU_DEVICES", "2");
   how.gpu_per_rank = true;
-  refused(run(2, golden("llama"), how), "error: local rank 1 has no device of its own, this process sees 1");
+  refused(run(4, golden("llama"), how), "has no device of its own: this process sees 2; start as many ranks");
+  // Where each process sees one device, it is that one; NCCL finds that both are the same.
+  how.environment = {{"FAKE_GPU_DEVICES", "1"}};
+  // The first rank that ends ends the others: here each waits, so that both have said what they found.
+  const auto shared = run_by_shell(2, "\"$0\" " + golden("llama") + "; code=$?; sleep 3; exit $code", how);
+  INFO(all_output(shared));
+  CHECK(shared.code == 1);
+  CHECK(has(all_output(shared), "several ranks on one GPU must be separate processes, each with an NCCL_HOSTID"));
+  // A launcher that gives each process one device of the machine's.
+  how.environment = {{"FAKE_GPU_DEVICES", "4"}};
+  const auto own = run_by_shell(4, "CUDA_VISIBLE_DEVICES=$RANK exec \"$0\" " + golden("llama"), how);
+  INFO(all_output(own));
+  CHECK(own.code == 0);
+  how.environment = {{"SHARDWISE_RANK", "0"}, {"SHARDWISE_WORLD_SIZE", "1"}};
+  refused(run_by_shell(1, "unset LOCAL_RANK LOCAL_WORLD_SIZE; exec \"$0\" " + golden("llama"), how),
+          "nothing says which is its own: set SHARDWISE_LOCAL_RANK");
 }
 
 TEST_CASE("what does not fit is refused with its numbers") {
