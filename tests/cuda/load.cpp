@@ -141,18 +141,25 @@ TEST_CASE("a device load on the engine's stream needs nothing else, and large pi
   dice random(9);
   std::vector<std::uint32_t> values(3u << 20);  // 12 MiB: more than one buffer
   for (auto& v : values) v = static_cast<std::uint32_t>(random.below(1u << 31));
-  sw::memory_source source;
-  source.add("rows.weight", tensor_view(values.data(), dtype::f32, {1024, 3072}));
-  sw::tree tree;
-  tree.add("rows.weight", dtype::f32, {1024, 3072});
-  const sw::sharding s = sw::shard(sw::plan({{"rows", sw::rowwise}}), tree, {.tp = 3});
   const sw::cuda::stream stream;
-  for (int rank = 0; rank < 3; ++rank) {
-    both_engines engines;
-    engines.add(s[0], dense(s.local_shape(0, rank), dtype::f32));
-    sw::load(s, rank, source, engines.host());
-    CHECK(sw::load(s, rank, source, engines.device(), stream).bytes_read == 4u << 20);
-    CHECK(engines.differing().empty());
+  // Rows for all threads; and two experts, whose rows they share.
+  for (const tensor_shape& shape : {tensor_shape{1024, 3072}, tensor_shape{2, 512, 3072}}) {
+    sw::memory_source source;
+    source.add("rows.weight", tensor_view(values.data(), dtype::f32, shape));
+    sw::tree tree;
+    tree.add("rows.weight", dtype::f32, shape);
+    const sw::sharding s = sw::shard(sw::plan({{"rows", sw::rowwise}}), tree, {.tp = 3});
+    for (int rank = 0; rank < 3; ++rank) {
+      both_engines engines;
+      engines.add(s[0], dense(s.local_shape(0, rank), dtype::f32));
+      sw::load(s, rank, source, engines.host());
+      CHECK(sw::load(s, rank, source, engines.device(), stream).bytes_read == 4u << 20);
+      CHECK(engines.differing().empty());
+      sw::cuda::staging staging(stream, {.buffer_bytes = 3u << 20, .threads = 7});
+      upload(engines.on_device(s[0]).data, std::vector<float>(1u << 20));
+      sw::load(s, rank, source, engines.device(), staging);
+      CHECK(engines.differing().empty());
+    }
   }
 }
 
@@ -279,6 +286,30 @@ TEST_CASE("a source that fails half way ends the load with its own error, and th
       CHECK(engines.differing().empty());
     }
   }
+}
+
+TEST_CASE("a source that fails in one of several threads ends the load when none of them reads any more") {
+  if (!has_device()) return;
+  const std::vector<float> values(1u << 20, 1.0f);
+  sw::memory_source source;
+  source.add("norm.weight", tensor_view(const_cast<float*>(values.data()), dtype::f32, {1024, 1024}));
+  sw::tree tree;
+  tree.add("norm.weight", dtype::f32, {1024, 1024});
+  const sw::sharding s = sw::shard(sw::plan({{"norm", sw::replicate}}), tree);
+  const sw::cuda::stream stream;
+  both_engines engines;
+  engines.add(s[0], dense({1024, 1024}, dtype::f32));
+  sw::cuda::staging staging(stream, {.buffer_bytes = 2u << 20});
+  for (const int fails_at : {1, 2}) {
+    for (int round = 0; round < 20; ++round) {
+      const failing_source failing(source, fails_at);
+      CHECK_THROWS_MATCHES(sw::load(s, 0, failing, engines.device(), staging), std::runtime_error,
+                           says("the disk is gone"));
+    }
+  }
+  sw::load(s, 0, source, engines.host());
+  sw::load(s, 0, source, engines.device(), staging);
+  CHECK(engines.differing().empty());
 }
 
 TEST_CASE("progress that throws ends a device load, and its copies are done when the staging is gone") {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // `load` into the memory of a device: the loader of checkpoint/load.hpp with another end.
 #pragma once
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
+#include <string_view>
 
 #include "shardwise/checkpoint/load.hpp"
 #include "shardwise/cuda/detail/strided_copy.hpp"
@@ -85,7 +87,7 @@ class device_end {
       const box piece = all ? what : part_of_box(what, dim, begin, n);
       const tensor_view target = all ? to : part_of(to, dim, begin, n);
       if (row <= room_) {
-        bring(source, tensor, piece, target, order, dim);
+        bring(source, tensor, piece, target, order);
       } else {
         cut(source, tensor, piece, target, order, level + 1);
       }
@@ -96,16 +98,18 @@ class device_end {
   // A piece for which there is room.
   template <class Source>
   void bring(const Source& source, std::size_t tensor, const box& what, const tensor_view& to,
-             const memory_order& order, std::size_t dim) {
+             const memory_order& order) {
     const tensor_view dense = dense_like(to, order, staging_.take(to.bytes()));
-    const std::size_t rows = to.shape.dims() == 0 ? 1 : to.shape[dim];
-    const std::size_t parts =
-        std::clamp<std::size_t>(to.bytes() / least_for_a_thread, 1, std::min(rows, staging_.threads_.size()));
-    if (parts == 1) {
+    const std::size_t wanted = std::clamp<std::size_t>(to.bytes() / least_for_a_thread, 1, staging_.threads_.size());
+    // Along the outermost dim that is long enough for all of them.
+    std::size_t level = 0;
+    while (level < to.shape.dims() && to.shape[order.dim[level]] < wanted) ++level;
+    if (wanted == 1 || level == to.shape.dims()) {
       source.read(tensor, what, dense);
     } else {
-      staging_.threads_.run(parts, [&](std::size_t part) {
-        const std::size_t begin = rows * part / parts, n = rows * (part + 1) / parts - begin;
+      const std::size_t dim = order.dim[level], rows = to.shape[dim];
+      staging_.threads_.run(wanted, [&](std::size_t part) {
+        const std::size_t begin = rows * part / wanted, n = rows * (part + 1) / wanted - begin;
         source.read(tensor, part_of_box(what, dim, begin, n), part_of(dense, dim, begin, n));
       });
     }
