@@ -3,7 +3,6 @@
 #pragma once
 #include <condition_variable>
 #include <cstddef>
-#include <deque>
 #include <future>
 #include <mutex>
 #include <thread>
@@ -33,47 +32,52 @@ class fill_threads {
   /// The caller's thread too.
   std::size_t size() const { return threads_.size() + 1; }
   /// Calls f(0) to f(parts - 1), each once, on these threads and the caller's. When it returns, or throws what one of
-  /// them threw, none is running.
+  /// them threw, none is running. What they throw is made by them and let go by the caller alone.
   template <class F>
   void run(std::size_t parts, const F& f) {
-    struct results {
-      std::vector<std::future<void>> all;
-      ~results() {
-        for (const auto& r : all) {
-          if (r.valid()) r.wait();
-        }
-      }
-    } others;
+    std::vector<std::packaged_task<void()>> others;
+    for (std::size_t i = 1; i < parts; ++i) others.emplace_back([&f, i] { f(i); });
     {
       const std::lock_guard lock(mutex_);
-      for (std::size_t i = 1; i < parts; ++i) {
-        tasks_.emplace_back([&f, i] { f(i); });
-        others.all.push_back(tasks_.back().get_future());
-      }
+      tasks_.reserve(others.size());
+      for (auto& task : others) tasks_.push_back(&task);
+      unfinished_ = others.size();
     }
     more_.notify_all();
-    f(0);
-    for (const auto& r : others.all) r.wait();
-    for (auto& r : others.all) r.get();
+    {
+      const all_done last{*this};
+      f(0);
+    }
+    for (auto& task : others) task.get_future().get();
   }
 
  private:
+  struct all_done {
+    fill_threads& threads;
+    ~all_done() {
+      std::unique_lock lock(threads.mutex_);
+      threads.done_.wait(lock, [this] { return threads.unfinished_ == 0; });
+    }
+  };
+
   void work() {
     std::unique_lock lock(mutex_);
     for (;;) {
       more_.wait(lock, [this] { return over_ || !tasks_.empty(); });
       if (tasks_.empty()) return;
-      std::packaged_task<void()> task = std::move(tasks_.front());
-      tasks_.pop_front();
+      std::packaged_task<void()>& task = *tasks_.back();
+      tasks_.pop_back();
       lock.unlock();
       task();
       lock.lock();
+      if (--unfinished_ == 0) done_.notify_all();
     }
   }
 
   std::mutex mutex_;
-  std::condition_variable more_;
-  std::deque<std::packaged_task<void()>> tasks_;
+  std::condition_variable more_, done_;
+  std::vector<std::packaged_task<void()>*> tasks_;  // not begun
+  std::size_t unfinished_ = 0;
   bool over_ = false;
   std::vector<std::thread> threads_;
 };
