@@ -28,7 +28,7 @@ class event {
   cudaError_t elapsed(event& until, float& milliseconds);
 
   unsigned flags = 0;
-  int device = 0;  // that was current when it was made: only this one's streams may record it
+  int device = 0;                         // that was current when it was made: only this one's streams may record it
   std::atomic<graph*> captured{nullptr};  // the last record was captured by this graph
 
  private:
