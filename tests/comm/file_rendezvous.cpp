@@ -18,11 +18,16 @@
 
 #include "catch.hpp"
 #include "rendezvous_suite.hpp"
+#include "shardwise/version.hpp"
 
 using namespace rendezvous_test;
 using namespace std::chrono_literals;
 
 namespace {
+
+const std::string this_version = "shardwise " + std::to_string(SHARDWISE_VERSION_MAJOR) + "." +
+                                 std::to_string(SHARDWISE_VERSION_MINOR) + "." +
+                                 std::to_string(SHARDWISE_VERSION_PATCH);
 
 // A directory of the test's own, which goes with it.
 class folder {
@@ -92,7 +97,7 @@ TEST_CASE("what an earlier run of the same name has left does no harm") {
         if (::mkdir(at.job().c_str(), 0700) != 0) return std::string("no directory");
         // Whole sets of files of dead ranks: of the same run size, of another, with a start that looks right.
         const std::string dead0(32, 'a'), dead1(32, 'b');
-        put(at.job() + "/hello.1", dead1 + " shardwise 0.1.0, " + (round % 2 == 0 ? "3" : "2") + " ranks");
+        put(at.job() + "/hello.1", dead1 + " " + this_version + ", " + (round % 2 == 0 ? "3" : "2") + " ranks");
         put(at.job() + "/start", dead0 + "\n" + dead1 + " \n" + dead1 + " \n");
         put(at.job() + "/ack.1", dead0 + " " + dead1);
         put(at.job() + "/" + dead0 + ".go", "");
@@ -196,7 +201,7 @@ TEST_CASE("a rank of another size, a rank that is there twice and a second rank 
     const folder at;
     const auto texts = told_ranks(2, [&](int r) { sw::file_rendezvous(options_in(at, r, r == 0 ? 2 : 3, 10s)); });
     const std::string why =
-        "it was started as one of shardwise 0.1.0, 3 ranks, rank 0 as one of shardwise 0.1.0, 2 ranks";
+        "it was started as one of " + this_version + ", 3 ranks, rank 0 as one of " + this_version + ", 2 ranks";
     CHECK(has(texts[0], "rank 1 was refused: " + why));
     CHECK(has(texts[1], "refused by rank 0: " + why));
   }
