@@ -86,5 +86,8 @@ ncclResult_t ncclCommSplit(ncclComm_t comm, int color, int key, ncclComm_t* resu
     if (given == nullptr) config.blocking = comm->blocking ? 1 : 0;  // the old one's configuration, but not its name
     w.made = new_communicator(0, 0, comm->device, &config);
   }
-  return group_result(begin_long_work(w));
+  const auto begun = begin_long_work(w);
+  // init.cc ncclCommInitChildComm gives what the group's end gave, which is ncclSuccess for a non-blocking one that has
+  // only begun. Its own ncclCommGetAsyncError tells the truth, and *result stays null until then.
+  return group_result(begun == ncclInProgress ? ncclSuccess : begun);
 }

@@ -332,6 +332,43 @@ TEST_CASE("a split that fails or takes too long poisons the communicator", "[ncc
   }
 }
 
+TEST_CASE("a split whose ranks come late is waited for", "[nccl][faults]") {
+  // ncclCommSplit gives ncclSuccess at once, and the handle when all are there.
+  clean_slate slate;
+  fake_gpu::inject(
+      {.function = "ncclCommSplit", .nth = 1, .rank = 1, .what = fake_gpu::action::delay, .milliseconds = 50});
+  const auto sums = on_gpus(2, {.name = "tp"}, [](gpu_rank& comm, cudaStream_t stream, host_rank&) {
+    gpu_rank part = comm.split(0, 0);
+    const floats x(1, 1);
+    part.all_reduce(x.data(), x.data(), 1, sw::dtype::f32, sw::reduction::sum, stream);
+    part.wait(stream);
+    return x.get();
+  });
+  for (const auto& sum : sums) CHECK(sum == std::vector<float>{2});
+  CHECK(slate.left() == "");
+}
+
+TEST_CASE("what a failed split has made all the same is ended", "[nccl][faults]") {
+  clean_slate slate;
+  const int n = rounds(20);
+  for (int round = 0; round < n; ++round) {
+    CAPTURE(round);
+    const auto texts = on_gpus(1, {.name = "tp"}, [](gpu_rank& comm, cudaStream_t, host_rank&) {
+      // The communicator fails in the middle of it; until it is aborted the split comes to its end.
+      fake_gpu::inject({.function = "ncclCommGetAsyncError",
+                        .nth = 1,
+                        .result = ncclRemoteError,
+                        .rank = 0,
+                        .what = fake_gpu::action::async_error});
+      fake_gpu::inject(
+          {.function = "ncclCommAbort", .nth = 1, .rank = 0, .what = fake_gpu::action::delay, .milliseconds = 20});
+      return error_of([&] { (void)comm.split(0, 0); });
+    });
+    REQUIRE(has(texts[0], "rank 0 of 1 (tp, device 0): ncclCommSplit gave ncclRemoteError (6)"));
+    REQUIRE(slate.left() == "");
+  }
+}
+
 TEST_CASE("the destructor ends at its deadline, whatever hangs", "[nccl][faults]") {
   clean_slate slate;
   const int n = rounds(200);

@@ -16,10 +16,11 @@ inline namespace v0 {
 namespace nccl {
 namespace detail {
 
-/// NCCL gave `result` for a communicator that is being made by `function`. ncclInProgress: waits for `handle`, the new
-/// one or that which is split.
-inline ncclResult_t until_ready(const state& s, ncclComm_t handle, ncclResult_t result) {
-  return result == ncclInProgress && handle != nullptr ? settle(handle, patience(s.opts.init_deadline)) : result;
+/// NCCL gave `began` for a communicator that is being made: waits for `handle`, the new one or that which is split.
+/// ncclSuccess is waited for, too: ncclCommSplit gives it when it has only begun.
+inline ncclResult_t until_ready(const state& s, ncclComm_t handle, ncclResult_t began) {
+  const bool begun = began == ncclSuccess || began == ncclInProgress;
+  return begun && handle != nullptr ? settle(handle, patience(s.opts.init_deadline)) : began;
 }
 
 inline nccl::error error_of_opening(const state& s, const char* function, ncclResult_t result) {
@@ -75,7 +76,7 @@ inline std::shared_ptr<state> adopt_communicator(ncclComm_t handle, nccl::option
         nccl::error(fault::refused, ncclInvalidUsage, "the communicator to adopt as ", s->opts.name, " is null"));
   }
   s->handle = handle;
-  const ncclResult_t result = until_ready(*s, handle, ncclInProgress);
+  const ncclResult_t result = until_ready(*s, handle, ncclSuccess);
   if (result != ncclSuccess) poison_and_raise(s, error_of_opening(*s, "ncclCommGetAsyncError", result));
   learn(s);
   return s;
@@ -88,13 +89,24 @@ inline std::shared_ptr<state> split_communicator(const std::shared_ptr<state>& s
   s->child = child;  // NCCL writes the handle into it, perhaps later than it is waited for
   ncclConfig_t config = config_of(child->opts, child->opts.name.c_str());
   const ncclResult_t began = ncclCommSplit(s->handle, color, key, &child->handle, &config);
-  ncclResult_t result = until_ready(*s, s->handle, began);
-  if (result != ncclSuccess) poison_and_raise(s, error_of_opening(*s, "ncclCommSplit", result));
-  s->child = nullptr;
   child->rank = s->rank;
   child->size = s->size;
   child->device = s->device;
-  result = until_ready(*child, child->handle, ncclInProgress);
+  // The handle is there when the old communicator is out of ncclInProgress, and not before.
+  ncclResult_t result = until_ready(*s, s->handle, began);
+  if (result != ncclSuccess) {
+    const nccl::error reason = error_of_opening(*s, "ncclCommSplit", result);
+    poison(s, reason);
+    // Where NCCL is at it no more, what it has made is nobody's.
+    const bool over = result != ncclInProgress || (s->owned && !s->in_hands_of_nccl);
+    if (over && child->handle != nullptr) (void)end_handle(child, ncclCommAbort, child->opts.abort_grace);
+    raise_first(*s);
+  }
+  if (child->handle == nullptr) {
+    poison_and_raise(s, error_of(*s, fault::failed, ncclInternalError, "ncclCommSplit ended without a communicator"));
+  }
+  s->child = nullptr;
+  result = until_ready(*child, child->handle, ncclSuccess);
   if (result != ncclSuccess) poison_and_raise(child, error_of_opening(*child, "ncclCommSplit", result));
   learn(child);
   return child;
