@@ -62,6 +62,14 @@ void communicator::drain() {
   while (done != posted && !abort) changed.wait_for(lock, std::chrono::milliseconds(20));
 }
 
+void communicator::end_work() {
+  const std::lock_guard ending(ending_work);
+  drain();
+  if (graphs == 0) return;
+  refuse(misuse::end_while_captured, "rank %d waits until %d captured launches are destroyed", rank, graphs.load());
+  while (graphs != 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
+
 void communicator::hang() {
   while (!abort && any_faults) std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
@@ -161,6 +169,7 @@ namespace {
 // The rank leaves: others that wait for it learn it.
 void leave(communicator& c, life end, presence mark) {
   c.job.join();
+  { const std::lock_guard ended(c.ending_work); }
   if (const auto world = c.world()) world->end(c.rank, mark);
   const std::lock_guard running(c.running);  // a launch that runs has seen the abort and ends
   const std::lock_guard lock(c.mutex);
@@ -185,12 +194,7 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm) {
   if (comm == nullptr) return ncclSuccess;
   if (const auto e = check_use(comm, function::ncclCommDestroy); e != ncclSuccess) return e;
   if (hit && hit->what == fake_gpu::action::hang) comm->hang();
-  comm->drain();
-  if (comm->graphs != 0) {
-    refuse(misuse::destroy_while_captured, "rank %d waits until %d captured launches are destroyed", comm->rank,
-           comm->graphs.load());
-    while (comm->graphs != 0 && !comm->abort) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
+  if (comm->state != life::finalized) comm->end_work();
   if (comm->abort) return ncclSuccess;  // another thread ends it
   leave(*comm, life::destroyed, presence::left);
   return ncclSuccess;
@@ -212,7 +216,7 @@ namespace {
 ncclResult_t finalize(long_work& w) {
   communicator& c = *w.comm;
   if (const auto e = injected(w, c); e != ncclSuccess) return e;
-  c.drain();
+  c.end_work();
   return static_cast<ncclResult_t>(c.async.load()) == ncclInProgress ? ncclSuccess
                                                                      : static_cast<ncclResult_t>(c.async.load());
 }

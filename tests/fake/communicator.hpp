@@ -50,6 +50,8 @@ struct communicator {
   std::mutex running;
   std::uint64_t step = 0, sequence = 0, splits = 0;
 
+  std::mutex ending_work;  // while end_work runs
+
   std::mutex mutex;  // of what follows
   std::condition_variable changed;
   std::shared_ptr<segment> shared;
@@ -66,6 +68,8 @@ struct communicator {
   void fail(ncclResult_t result);
   /// All launches have run, or the communicator was aborted.
   void drain();
+  /// Those too that graphs have captured: until these are destroyed, even where the communicator is aborted.
+  void end_work();
   /// Until it is aborted, or faults are cleared.
   void hang();
 };

@@ -40,7 +40,7 @@ enum class misuse : int {
   overlap,
   peers_disagree,
   dangling_name,
-  destroy_while_captured,
+  end_while_captured,
   total
 };
 
@@ -121,8 +121,11 @@ inline constexpr refusal refusals[] = {
      in_nccl::hang_or_corrupt, "nccl.h, ncclSend: 'same datatype and the same count'; nothing checks it"},
     {misuse::dangling_name, "commName was freed or changed while the communicator lives", ncclInvalidUsage,
      in_nccl::hang_or_corrupt, "init.cc parseCommConfig keeps the pointer (netName is copied, commName is not)"},
-    {misuse::destroy_while_captured, "ncclCommDestroy before its graphs are destroyed", ncclInvalidUsage,
-     in_nccl::hang_or_corrupt, "init.cc commDestroySync: waits for localPersistentRefs, for ever"},
+    {misuse::end_while_captured, "communicator ended before the graphs that captured it", ncclInvalidUsage,
+     in_nccl::hang_or_corrupt,
+     "init.cc commDestroySync, the job of ncclCommFinalize: waits for localPersistentRefs and does not look at the "
+     "abort "
+     "flag; ncclCommAbort joins it"},
 };
 
 static_assert(sizeof refusals / sizeof refusals[0] == static_cast<std::size_t>(misuse::total));

@@ -280,7 +280,7 @@ inline seen bring_about(misuse what) {
       const seen s = saw(ncclCommDestroy(comm));
       return ncclCommAbort(comm) == ncclSuccess ? s : seen{};
     }
-    case misuse::destroy_while_captured: {
+    case misuse::end_while_captured: {
       alone a;
       cudaGraph_t graph = nullptr;
       if (cudaStreamBeginCapture(a.stream, cudaStreamCaptureModeThreadLocal) != cudaSuccess) return {};

@@ -145,8 +145,10 @@ inline void close_communicator(const std::shared_ptr<state>& s) noexcept {
     ncclResult_t result = ncclCommFinalize(s->handle);
     if (result == ncclInProgress) result = settle(s->handle, patience(s->opts.deadline));
     if (result == ncclInProgress) {
-      return poison(s, error_of(*s, fault::timed_out, result, "ncclCommFinalize was not done within ",
-                                s->opts.deadline.count(), " ms, as what was called before is not done"));
+      return poison(
+          s, error_of(*s, fault::timed_out, result, "ncclCommFinalize was not done within ", s->opts.deadline.count(),
+                      " ms: work that was called before is not done, or a CUDA graph that captured the "
+                      "communicator lives: destroy such graphs first"));
     }
     if (result != ncclSuccess) return poison(s, error_of_opening(*s, "ncclCommFinalize", result));
     switch (end_handle(s, ncclCommDestroy, s->opts.deadline)) {
@@ -155,9 +157,7 @@ inline void close_communicator(const std::shared_ptr<state>& s) noexcept {
         return poison(s, error_of_opening(*s, "ncclCommDestroy", s->helper_result));
       case came_back::no:
         return poison(s, error_of(*s, fault::timed_out, ncclInProgress, "ncclCommDestroy did not come back within ",
-                                  s->opts.deadline.count(),
-                                  " ms, and goes on in a thread of its own: it waits for CUDA graphs that captured the "
-                                  "communicator; destroy them first"));
+                                  s->opts.deadline.count(), " ms, and goes on in a thread of its own"));
       case came_back::was_not_called:
         return poison(
             s, error_of(*s, fault::failed, ncclSystemError, "it was not destroyed, as no thread could be started"));
