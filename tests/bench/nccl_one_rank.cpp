@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a collective costs the host more through shardwise than by NCCL's own function, on a communicator of one rank,
-// for which NCCL does the least that it ever does.
+// for which NCCL does the least that it ever does. With several ranks a communicator that is not blocking costs more:
+// NCCL starts a thread for each call, and the call waits for it. That is not in here.
 //   bench_nccl_one_rank [calls a block] [blocks]
 #include <cstdio>
 #include <cstdlib>

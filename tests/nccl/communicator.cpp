@@ -367,26 +367,61 @@ TEST_CASE("collectives are captured, and what would wait is refused without endi
 TEST_CASE("a communicator that is closed before its graphs ends by the deadline, and says what it waits for",
           "[nccl]") {
   clean_slate slate;
-  const auto texts = on_gpus(
-      1, {.name = "tp", .deadline = 100ms, .abort_grace = 50ms}, [](gpu_rank& comm, cudaStream_t stream, host_rank&) {
-        const floats x(3, 1);
-        cudaGraph_t graph = nullptr;
-        cudaGraphExec_t exec = nullptr;
-        cu::check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
-        comm.all_reduce(x.data(), x.data(), 3, sw::dtype::f32, sw::reduction::sum, stream);
-        cu::check(cudaStreamEndCapture(stream, &graph), "cudaStreamEndCapture");
-        cu::check(cudaGraphInstantiate(&exec, graph, 0), "cudaGraphInstantiate");
-        const std::string text = error_of([&] { comm.close(); });
-        cu::check(cudaGraphExecDestroy(exec), "cudaGraphExecDestroy");
-        cu::check(cudaGraphDestroy(graph), "cudaGraphDestroy");
-        return text;
-      });
-  // It is ncclCommFinalize that waits, and ncclCommAbort waits for it.
-  CHECK(has(texts[0],
-            "rank 0 of 1 (tp, device 0): ncclCommFinalize was not done within 100 ms: work that was called before is "
-            "not done, or a CUDA graph that captured the communicator lives: destroy such graphs first; "));
-  CHECK(has(texts[0], "; ncclCommAbort did not come back within 50 ms, and goes on in a thread of its own"));
-  CHECK(fake_gpu::calls("ncclCommDestroy") == 0);
+  for (const bool blocking : {false, true}) {
+    fake_gpu::reset_counts();
+    const sw::nccl::options opts{.name = "tp", .deadline = 100ms, .abort_grace = 50ms, .blocking = blocking};
+    const auto texts = on_gpus(1, opts, [](gpu_rank& comm, cudaStream_t stream, host_rank&) {
+      const floats x(3, 1);
+      cudaGraph_t graph = nullptr;
+      cudaGraphExec_t exec = nullptr;
+      cu::check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+      comm.all_reduce(x.data(), x.data(), 3, sw::dtype::f32, sw::reduction::sum, stream);
+      cu::check(cudaStreamEndCapture(stream, &graph), "cudaStreamEndCapture");
+      cu::check(cudaGraphInstantiate(&exec, graph, 0), "cudaGraphInstantiate");
+      const std::string text = error_of([&] { comm.close(); });
+      cu::check(cudaGraphExecDestroy(exec), "cudaGraphExecDestroy");
+      cu::check(cudaGraphDestroy(graph), "cudaGraphDestroy");
+      return text;
+    });
+    // It is ncclCommFinalize that waits, and ncclCommAbort waits for it.
+    CHECK(has(texts[0],
+              "rank 0 of 1 (tp, device 0): ncclCommFinalize was not done within 100 ms: work that was called before is "
+              "not done, or a CUDA graph that captured the communicator lives: destroy such graphs first; "));
+    CHECK(has(texts[0], "; ncclCommAbort did not come back within 50 ms, and goes on in a thread of its own"));
+    CHECK(fake_gpu::calls("ncclCommDestroy") == 0);
+    CHECK(slate.left() == "");
+  }
+}
+
+TEST_CASE("a blocking communicator is made, split, used and closed as the others are", "[nccl]") {
+  clean_slate slate;
+  const sw::nccl::options opts{.name = "tp", .blocking = true};
+  on_gpus(3, opts, [](gpu_rank& comm, cudaStream_t stream, host_rank&) {
+    ncclResult_t result = ncclSuccess;
+    const floats x(3, 1);
+    // NCCL's own says that it is done when it returns, as only a blocking one does.
+    if (ncclAllReduce(x.data(), x.data(), 3, ncclFloat32, ncclSum, comm.native_handle(), stream) != ncclSuccess ||
+        ncclCommGetAsyncError(comm.native_handle(), &result) != ncclSuccess || result != ncclSuccess) {
+      throw std::logic_error("not blocking");
+    }
+    gpu_rank part = comm.split(0, -comm.rank());
+    if (part.rank() != 2 - comm.rank()) throw std::logic_error("rank");
+    if (ncclAllReduce(x.data(), x.data(), 3, ncclFloat32, ncclSum, part.native_handle(), stream) != ncclSuccess) {
+      throw std::logic_error("the split is not blocking");
+    }
+    if (summed(part, stream) != std::vector<float>{6, 6, 6}) throw std::logic_error("sum");
+    part.close();
+    comm.close();
+    return 0;
+  });
+  CHECK(fake_gpu::calls("ncclCommDestroy") == 6);
+  CHECK(fake_gpu::calls("ncclCommAbort") == 0);
+  // One that cannot be made.
+  fake_gpu::inject({.function = "ncclCommInitRankConfig", .nth = 1, .result = ncclSystemError, .rank = 0});
+  ncclUniqueId id{};
+  REQUIRE(ncclGetUniqueId(&id) == ncclSuccess);
+  CHECK(has(error_of([&] { (void)gpu_rank::create(id, 1, 0, opts); }),
+            "rank 0 of 1 (tp, device 0): ncclCommInitRankConfig gave ncclSystemError (2)"));
   CHECK(slate.left() == "");
 }
 

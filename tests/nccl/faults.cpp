@@ -103,8 +103,9 @@ TEST_CASE("each result of NCCL, given by each function, is told by name and ends
   clean_slate slate;
   const int n = rounds(200);
   REQUIRE(n > 0);
-  const sw::nccl::options opts{.name = "tp", .deadline = 20ms};
+  sw::nccl::options opts{.name = "tp", .deadline = 20ms};
   for (int round = 0; round < n; ++round) {
+    opts.blocking = round % 5 == 4;
     const auto& [code, words] = codes[static_cast<std::size_t>(round) % std::size(codes)];
     const collective& c = collectives[static_cast<std::size_t>(round) / std::size(codes) % std::size(collectives)];
     // One rank alone has no unequal columns.
@@ -148,8 +149,9 @@ TEST_CASE("an error that NCCL reports later is found by whoever waits", "[nccl][
 TEST_CASE("a rank that does not come is found at the deadline, with the call that waits for it", "[nccl][faults]") {
   clean_slate slate;
   const int n = rounds(200);
-  const sw::nccl::options opts{.name = "tp", .deadline = 10ms};
+  sw::nccl::options opts{.name = "tp", .deadline = 10ms};
   for (int round = 0; round < n; ++round) {
+    opts.blocking = round % 5 == 4;
     const collective& c = collectives[static_cast<std::size_t>(round) % std::size(collectives)];
     const int ranks = 2 + round % 2;
     const bool hangs = round % 4 == 3;  // it comes, and its part never ends
@@ -382,16 +384,17 @@ TEST_CASE("the destructor ends at its deadline, whatever hangs", "[nccl][faults]
     }
     if (kind == 2) fake_gpu::inject({.function = "ncclCommFinalize", .nth = 1, .result = ncclRemoteError, .rank = 0});
     const auto start = clock_type::now();
-    on_gpus(2, {.name = "tp", .deadline = 10ms}, [&](gpu_rank& comm, cudaStream_t stream, host_rank& host) {
-      const floats x(4);
-      if (kind == 0 && host.rank() == 1) host.barrier();  // stands elsewhere while rank 0 waits for it
-      {
-        gpu_rank gone = std::move(comm);
-        if (kind == 0 && host.rank() == 0) call(gone, "all_reduce", x.data(), stream);
-      }
-      if (kind != 0 || host.rank() == 0) host.barrier();
-      return 0;
-    });
+    on_gpus(2, {.name = "tp", .deadline = 10ms, .blocking = round % 2 == 1},
+            [&](gpu_rank& comm, cudaStream_t stream, host_rank& host) {
+              const floats x(4);
+              if (kind == 0 && host.rank() == 1) host.barrier();  // stands elsewhere while rank 0 waits for it
+              {
+                gpu_rank gone = std::move(comm);
+                if (kind == 0 && host.rank() == 0) call(gone, "all_reduce", x.data(), stream);
+              }
+              if (kind != 0 || host.rank() == 0) host.barrier();
+              return 0;
+            });
     REQUIRE(clock_type::now() - start < 10s);
     if (kind != 1) REQUIRE(fake_gpu::calls("ncclCommAbort") >= 1);
     fake_gpu::reset_counts();

@@ -2,6 +2,7 @@
 // The suite of communicators over NCCL, one thread and one device a rank.
 #include <cstddef>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "backend.hpp"
@@ -25,9 +26,10 @@ class board_backend : public device_backend {
 
 TEST_CASE("NCCL is a communicator as the others are, on one thread a rank", "[nccl]") {
   clean_slate slate;
-  for (const int ranks : {1, 2, 4}) {
+  for (const auto& [ranks, blocking] : {std::pair{1, false}, {2, false}, {4, false}, {1, true}, {3, true}}) {
+    CAPTURE(ranks, blocking);
     std::vector<int> board(static_cast<std::size_t>(ranks), 0);
-    const auto flaws = on_gpus(ranks, {}, [&](gpu_rank& comm, cudaStream_t stream, host_rank&) {
+    const auto flaws = on_gpus(ranks, {.blocking = blocking}, [&](gpu_rank& comm, cudaStream_t stream, host_rank&) {
       board_backend backend(comm, board.data());
       std::string text;
       for (const auto& c : comm_test::suite<board_backend, gpu_rank>()) {

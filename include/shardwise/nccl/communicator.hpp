@@ -31,12 +31,15 @@ inline bool all_equal(std::span<const std::size_t> counts) {
 /// One rank on one device, a `full_communicator`: what each function means, and what may alias, is said in
 /// comm/communicator.hpp; buffers are device memory. For one thread at a time. Move-only.
 ///
-/// A collective is put on the stream; the host goes on, and `wait` waits for it. Nothing else waits, but `barrier`,
-/// `split`, `close`, the destructor, and what makes a communicator. Each wait has a deadline.
+/// A collective is put on the stream, and `wait` waits until it is done. The call waits until NCCL has put it there,
+/// which NCCL does in a thread of its own where there are several ranks and the communicator is not blocking
+/// (`options::blocking`); the first one of a kind also waits for the other ranks to connect. `barrier`, `split`,
+/// `close`, the destructor and what makes a communicator wait, too. Each wait has a deadline, but not those inside of
+/// NCCL that a blocking one has.
 ///
-/// Reductions are of f32, f64, f16, bf16, i32, i64 and u8, in NCCL's order; every other dtype is only moved. A
-/// collective allocates nothing. All may be captured in a CUDA graph but `barrier` and `wait`, after one run of each
-/// that is not.
+/// Reductions are of f32, f64, f16, bf16, i32, i64 and u8, in NCCL's order; every other dtype is only moved. Nothing is
+/// allocated here for a collective; what NCCL does is its own. All may be captured in a CUDA graph but `barrier` and
+/// `wait`, after one run of each that is not.
 ///
 /// A call with a wrong argument, or while another device is current, throws `nccl::error` and calls nothing. An error
 /// of NCCL, one that it reports later, and a deadline poison the communicator: it is aborted, once, and this call and

@@ -17,7 +17,7 @@ struct options {
   /// For errors, and for NCCL's own logs and tools. A split of it is called "name/color".
   std::string name = "world";
   /// How long the host waits for one thing: for the stream in `wait` and `barrier`, for `close` and the destructor, and
-  /// for a collective that NCCL is still at when the call returns: the first one of a kind connects the ranks.
+  /// for a collective that NCCL has not yet put on its stream: the first one of a kind connects the ranks.
   std::chrono::milliseconds deadline = std::chrono::seconds(30);
   /// How long making a communicator or splitting one may take.
   std::chrono::milliseconds init_deadline = std::chrono::minutes(2);
@@ -25,6 +25,12 @@ struct options {
   std::chrono::milliseconds abort_grace = std::chrono::seconds(5);
   /// How many thread blocks a collective may take; NCCL decides where they are not set.
   std::optional<int> min_ctas = std::nullopt, max_ctas = std::nullopt;
+  /// NCCL's blocking mode. Where it is false NCCL starts a thread for each collective of several ranks, or each group
+  /// of them, and the call waits for it. Where it is true the calling thread does that work, as cheap as NCCL's own
+  /// calls are; but making a communicator, splitting it, and a first collective then wait inside NCCL without a
+  /// deadline of ours. `wait`, `barrier`'s wait, `close` and the destructor keep theirs. An adopted one is what its
+  /// engine made it; this is for the splits of it.
+  bool blocking = false;
 };
 
 namespace detail {
@@ -43,7 +49,7 @@ inline options checked(options o) {
 // NCCL keeps the pointer to the name, not the name.
 inline ncclConfig_t config_of(const options& o, [[maybe_unused]] const char* name) {
   ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
-  config.blocking = 0;
+  config.blocking = o.blocking ? 1 : 0;
   if (o.min_ctas) config.minCTAs = *o.min_ctas;
   if (o.max_ctas) config.maxCTAs = *o.max_ctas;
 #if NCCL_VERSION_CODE >= NCCL_VERSION(2, 27, 0)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Each collective called by hand and through shardwise, on the fake, whose own work is switched off: what callgrind
-// counts in `raw_...` and `our_...` differs by what shardwise adds. Allocations are counted here.
+// counts in `raw_...` and `our_...` differs by what shardwise adds. Allocations are counted here. What it costs NCCL to
+// start a thread for each call on a communicator of several ranks that is not blocking is not in here.
 //
 // Prints one line a collective: NAME CALLS NCCL_CALLS ALLOCATIONS. nccl_overhead.sh makes a table of it.
 #include <cstddef>

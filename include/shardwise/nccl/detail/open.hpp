@@ -134,6 +134,14 @@ ncclUniqueId share_unique_id(R& meeting, const nccl::options& opts) {
   return shared.id;
 }
 
+/// What ncclCommFinalize comes to within the deadline: a blocking one's is called where it can be left behind.
+inline ncclResult_t finalize(const std::shared_ptr<state>& s) noexcept {
+  if (s->opts.blocking) return call_in_helper(s, ncclCommFinalize, s->handle, s->opts.deadline).result;
+  const ncclResult_t began = ncclCommFinalize(s->handle);
+  const bool begun = began == ncclSuccess || began == ncclInProgress;
+  return begun ? settle(s->handle, patience(s->opts.deadline)) : began;
+}
+
 /// Ends a communicator that is in order. `first` says that it was closed, or why that failed.
 inline void close_communicator(const std::shared_ptr<state>& s) noexcept {
   if (s->first) return;
@@ -142,8 +150,7 @@ inline void close_communicator(const std::shared_ptr<state>& s) noexcept {
     return poison(s, error_of(*s, fault::ended, ncclInvalidUsage, "it was closed inside a group"));
   }
   if (s->owned) {
-    ncclResult_t result = ncclCommFinalize(s->handle);
-    if (result == ncclInProgress) result = settle(s->handle, patience(s->opts.deadline));
+    const ncclResult_t result = finalize(s);
     if (result == ncclInProgress) {
       return poison(
           s, error_of(*s, fault::timed_out, result, "ncclCommFinalize was not done within ", s->opts.deadline.count(),
@@ -151,17 +158,16 @@ inline void close_communicator(const std::shared_ptr<state>& s) noexcept {
                       "communicator lives: destroy such graphs first"));
     }
     if (result != ncclSuccess) return poison(s, error_of_opening(*s, "ncclCommFinalize", result));
-    switch (end_handle(s, ncclCommDestroy, s->opts.deadline)) {
-      case came_back::yes:
-        if (s->helper_result == ncclSuccess || s->helper_result == ncclInProgress) break;
-        return poison(s, error_of_opening(*s, "ncclCommDestroy", s->helper_result));
-      case came_back::no:
-        return poison(s, error_of(*s, fault::timed_out, ncclInProgress, "ncclCommDestroy did not come back within ",
-                                  s->opts.deadline.count(), " ms, and goes on in a thread of its own"));
-      case came_back::was_not_called:
-        return poison(
-            s, error_of(*s, fault::failed, ncclSystemError, "it was not destroyed, as no thread could be started"));
+    const helped destroyed = end_handle(s, ncclCommDestroy, s->opts.deadline);
+    if (destroyed.how == came_back::no) {
+      return poison(s, error_of(*s, fault::timed_out, ncclInProgress, "ncclCommDestroy did not come back within ",
+                                s->opts.deadline.count(), " ms, and goes on in a thread of its own"));
     }
+    if (destroyed.how == came_back::was_not_called) {
+      return poison(
+          s, error_of(*s, fault::failed, ncclSystemError, "it was not destroyed, as no thread could be started"));
+    }
+    if (!destroyed.good()) return poison(s, error_of_opening(*s, "ncclCommDestroy", destroyed.result));
   }
   s->handle = nullptr;
   s->usable_on = nowhere;

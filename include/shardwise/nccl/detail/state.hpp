@@ -41,15 +41,13 @@ struct state {
 
   bool owned = true;
   bool abort_at_end_of_group = false;
-  bool in_hands_of_nccl = false;  ///< an abort or a destroy did not come back
+  bool in_hands_of_nccl = false;  ///< what a helper thread called did not come back
   nccl::options opts;
   std::optional<nccl::error> first;   ///< why it is poisoned, or that it was closed
   cuda::device_memory word = {};      ///< for the barrier
   std::shared_ptr<state> child = {};  ///< while a split is under way
   state* next_in_group = nullptr;     ///< of this thread's group
   std::shared_ptr<state> self = {};   ///< keeps it alive in there
-  std::atomic<bool> helper_done = false;
-  ncclResult_t helper_result = ncclSuccess;
 
   explicit state(nccl::options o) : opts(std::move(o)) {}
   state(const state&) = delete;
@@ -119,45 +117,65 @@ inline void append_result(comm_error& text, std::string_view function, ncclResul
   text.append(ncclGetErrorString(result));
 }
 
-// Is the helper thread's: it calls, says so, and lets go of the state.
+// What a helper thread calls. Two have it, that thread and who waits for it: the last one lets it go, and the state.
 struct helper_job {
   std::shared_ptr<state> s;
   ncclResult_t (*call)(ncclComm_t);
   ncclComm_t handle;
+  ncclResult_t result = ncclInProgress;
+  std::atomic<bool> done = false;
+  std::atomic<int> owners = 2;
+
+  void let_go() {
+    if (owners.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  }
 };
 inline void* run_helper(void* argument) {
-  const std::unique_ptr<helper_job> job(static_cast<helper_job*>(argument));
+  auto* const job = static_cast<helper_job*>(argument);
   if (job->s->device >= 0) (void)cudaSetDevice(job->s->device);  // else NCCL makes device 0 this thread's, and uses it
-  job->s->helper_result = job->call(job->handle);
-  job->s->helper_done.store(true, std::memory_order_release);
+  job->result = job->call(job->handle);
+  job->done.store(true, std::memory_order_release);
+  job->let_go();
   return nullptr;
 }
 
 enum class came_back : unsigned char { yes, no, was_not_called };
+struct helped {
+  came_back how;
+  ncclResult_t result;  ///< of the call, where it came back
 
-/// Takes the handle and gives it to `call`, ncclCommAbort or ncclCommDestroy, in a thread of its own: neither can be
-/// interrupted. The handle is never used again, whatever happens.
-inline came_back end_handle(const std::shared_ptr<state>& s, ncclResult_t (*call)(ncclComm_t),
-                            std::chrono::milliseconds limit) noexcept {
-  const ncclComm_t handle = std::exchange(s->handle, nullptr);
-  s->usable_on = nowhere;
-  s->helper_done.store(false, std::memory_order_relaxed);
-  auto* job = new (std::nothrow) helper_job{s, call, handle};
+  bool good() const { return how == came_back::yes && (result == ncclSuccess || result == ncclInProgress); }
+};
+
+/// Calls ncclCommFinalize, ncclCommAbort or ncclCommDestroy in a thread of its own, as none of them can be interrupted.
+inline helped call_in_helper(const std::shared_ptr<state>& s, ncclResult_t (*call)(ncclComm_t), ncclComm_t handle,
+                             std::chrono::milliseconds limit) noexcept {
+  auto* const job = new (std::nothrow) helper_job{s, call, handle};
   pthread_t thread;
   if (job == nullptr || pthread_create(&thread, nullptr, run_helper, job) != 0) {
     delete job;
     s->in_hands_of_nccl = true;
-    return came_back::was_not_called;
+    return {came_back::was_not_called, ncclSystemError};
   }
   const patience time(limit);
-  while (!s->helper_done.load(std::memory_order_acquire)) {
+  while (!job->done.load(std::memory_order_acquire)) {
     if (time.pause()) continue;
     s->in_hands_of_nccl = true;
     pthread_detach(thread);
-    return came_back::no;
+    job->let_go();
+    return {came_back::no, ncclInProgress};
   }
   pthread_join(thread, nullptr);
-  return came_back::yes;
+  const ncclResult_t result = job->result;
+  job->let_go();
+  return {came_back::yes, result};
+}
+
+/// Takes the handle, and gives it to ncclCommAbort or ncclCommDestroy. It is never used again, whatever happens.
+inline helped end_handle(const std::shared_ptr<state>& s, ncclResult_t (*call)(ncclComm_t),
+                         std::chrono::milliseconds limit) noexcept {
+  s->usable_on = nowhere;
+  return call_in_helper(s, call, std::exchange(s->handle, nullptr), limit);
 }
 
 /// Aborts what is ours, at once or when the thread's group ends, and says what became of it.
@@ -173,13 +191,14 @@ inline void abort_handle(const std::shared_ptr<state>& s) noexcept {
     s->first->append("; the communicator is the engine's, which has to abort it");
     return;
   }
-  switch (end_handle(s, ncclCommAbort, s->opts.abort_grace)) {
+  const helped aborted = end_handle(s, ncclCommAbort, s->opts.abort_grace);
+  switch (aborted.how) {
     case came_back::yes:
-      if (s->helper_result == ncclSuccess || s->helper_result == ncclInProgress) {
+      if (aborted.good()) {
         s->first->append("; it was aborted");
       } else {
         s->first->append("; ");
-        append_result(*s->first, "ncclCommAbort", s->helper_result);
+        append_result(*s->first, "ncclCommAbort", aborted.result);
       }
       break;
     case came_back::no:
