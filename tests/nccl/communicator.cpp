@@ -317,7 +317,7 @@ TEST_CASE("a communicator can be moved, and the one that was moved from says so"
   CHECK(slate.left() == "");
 }
 
-TEST_CASE("a barrier waits for the stream and all ranks, with four bytes that it allocates once", "[nccl]") {
+TEST_CASE("a barrier waits for the stream and all ranks, with four bytes in the order of the stream", "[nccl]") {
   clean_slate slate;
   on_gpus(2, {}, [](gpu_rank& comm, cudaStream_t stream, host_rank& host) {
     host.barrier();
@@ -326,9 +326,48 @@ TEST_CASE("a barrier waits for the stream and all ranks, with four bytes that it
     for (int i = 0; i < 5; ++i) comm.barrier(stream);
     return 0;
   });
-  CHECK(fake_gpu::counted().device_allocations == 2);
   CHECK(fake_gpu::operations("ncclAllReduce").operations == 10);
   CHECK(fake_gpu::operations("ncclAllReduce").bytes == 40);
+  CHECK(fake_gpu::calls("cudaMallocAsync") == 10);
+  CHECK(fake_gpu::calls("cudaFreeAsync") == 10);
+  // These may wait for what other threads' collectives do on the device.
+  CHECK(fake_gpu::calls("cudaMalloc") == 0);
+  CHECK(fake_gpu::calls("cudaFree") == 0);
+  CHECK(fake_gpu::counted().synchronisations == 0);
+  CHECK(slate.left() == "");
+}
+
+TEST_CASE("a barrier leaves no memory behind, however it ends and whosever the communicator is", "[nccl]") {
+  clean_slate slate;
+  const auto texts = on_gpus(2, {}, [](gpu_rank&, cudaStream_t stream, host_rank& host) {
+    const ncclComm_t handle = engines_own(host);
+    gpu_rank comm = gpu_rank::adopt(handle, {.name = "engine", .deadline = 50ms});
+    comm.barrier(stream);
+    host.barrier();
+    std::string text;
+    if (host.rank() == 0) text = error_of([&] { comm.barrier(stream); });  // rank 1 does not come
+    host.barrier();
+    ncclCommAbort(handle);
+    return text;
+  });
+  CHECK(has(texts[0], "the last call was barrier"));
+  fake_gpu::inject({.function = "ncclAllReduce", .nth = 1, .result = ncclInternalError, .rank = 0});
+  on_gpus(1, {}, [](gpu_rank& comm, cudaStream_t stream, host_rank&) {
+    if (!has(error_of([&] { comm.barrier(stream); }), "ncclInternalError")) throw std::logic_error("no error");
+    return 0;
+  });
+  fake_gpu::clear_injections();
+  fake_gpu::inject({.function = "cudaMallocAsync", .nth = 1, .result = cudaErrorNotSupported, .rank = 0});
+  on_gpus(1, {}, [](gpu_rank& comm, cudaStream_t stream, host_rank&) {
+    bool told = false;
+    try {
+      comm.barrier(stream);
+    } catch (const cu::error& e) {
+      told = e.code() == cudaErrorNotSupported && e.call() == "cudaMallocAsync";
+    }
+    if (!told || !comm.healthy()) throw std::logic_error("no memory pools");
+    return 0;
+  });
   CHECK(slate.left() == "");
 }
 

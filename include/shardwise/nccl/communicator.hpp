@@ -106,14 +106,17 @@ class communicator {
     detail::wait_for(s_, stream);
   }
 
-  /// Returns when every rank has called it. It waits for `stream`. The first one allocates four bytes on the device,
-  /// and throws `cuda::error` where there are none.
+  /// Returns when every rank has called it. It waits for `stream`. Four bytes of the device are allocated and given
+  /// back in the stream's order, which needs a device with memory pools: `cuda::error` where there is none, or no
+  /// memory.
   void barrier(stream_type stream) {
     start({.op = operation::barrier});
     detail::require_can_wait(*s_, "barrier", stream);
-    if (s_->word.data() == nullptr) s_->word = cuda::device_memory(4);
-    void* word = s_->word.data();
-    finish("ncclAllReduce", ncclAllReduce(word, word, 1, ncclInt32, ncclSum, s_->handle, stream));
+    {
+      // Neither end may wait for the device: on it a collective may wait for a thread that waits for this one.
+      const detail::stream_word word(stream);
+      finish("ncclAllReduce", ncclAllReduce(word.data, word.data, 1, ncclInt32, ncclSum, s_->handle, stream));
+    }
     detail::wait_for(s_, stream);
   }
 

@@ -13,7 +13,6 @@
 #include <utility>
 
 #include "shardwise/cuda/device.hpp"
-#include "shardwise/cuda/device_memory.hpp"
 #include "shardwise/nccl/detail/hint.hpp"
 #include "shardwise/nccl/detail/note.hpp"
 #include "shardwise/nccl/detail/patience.hpp"
@@ -44,7 +43,6 @@ struct state {
   bool in_hands_of_nccl = false;  ///< what a helper thread called did not come back
   nccl::options opts;
   std::optional<nccl::error> first;   ///< why it is poisoned, or that it was closed
-  cuda::device_memory word = {};      ///< for the barrier
   std::shared_ptr<state> child = {};  ///< while a split is under way
   state* next_in_group = nullptr;     ///< of this thread's group
   std::shared_ptr<state> self = {};   ///< keeps it alive in there
@@ -52,10 +50,6 @@ struct state {
   explicit state(nccl::options o) : opts(std::move(o)) {}
   state(const state&) = delete;
   state& operator=(const state&) = delete;
-  ~state() {
-    // Freeing device memory waits for the device, on which a collective may hang that nobody ended: it is left there.
-    if (in_hands_of_nccl || (first && !owned)) (void)word.release();
-  }
 };
 
 /// "rank 1 of 4 (tp, device 1): "

@@ -22,6 +22,17 @@ inline void require_can_wait(const state& s, const char* what, cudaStream_t stre
   if (why != nullptr) shardwise::detail::raise(error_of(s, fault::refused, ncclInvalidUsage, what, why));
 }
 
+/// Four bytes of the device in the order of a stream: there for what is put on it while this lives.
+struct stream_word {
+  explicit stream_word(cudaStream_t s) : stream(s) { cuda::check(cudaMallocAsync(&data, 4, s), "cudaMallocAsync"); }
+  stream_word(const stream_word&) = delete;
+  stream_word& operator=(const stream_word&) = delete;
+  ~stream_word() { (void)cudaFreeAsync(data, stream); }
+
+  cudaStream_t stream;
+  void* data = nullptr;
+};
+
 inline void append_last_call(nccl::error& text, const state& s) {
   if (s.calls == 0) return;
   text.append("; the last call was ");
