@@ -74,6 +74,10 @@ void communicator::hang() {
   while (!abort && any_faults) std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
+void communicator::linger() {
+  for (int i = delay.exchange(0); i > 0 && !abort; --i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
+
 void report_stall(const communicator& c, const char* what, const char* ranks) {
   std::fprintf(stderr, "fake_gpu: %s: rank %d of %d still waits for rank%s\n", what, c.rank, c.size, ranks);
 }

@@ -45,6 +45,7 @@ struct communicator {
   std::atomic<int> async{ncclSuccess};  // ncclInProgress while a call goes on; the first error stays
   std::atomic<bool> abort{false};
   std::atomic<int> graphs{0};  // captured launches
+  std::atomic<int> delay{0};   // milliseconds, of the next launch
 
   // Of the thread that runs a launch: one at a time.
   std::mutex running;
@@ -72,6 +73,8 @@ struct communicator {
   void end_work();
   /// Until it is aborted, or faults are cleared.
   void hang();
+  /// For the delay of the launch, or until it is aborted.
+  void linger();
 };
 
 /// How a wait for other ranks ended.

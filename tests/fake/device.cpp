@@ -61,6 +61,8 @@ constexpr named_error errors[] = {
     FAKE_ERROR(cudaErrorStreamCaptureUnsupported, "operation not permitted when stream is capturing"),
     FAKE_ERROR(cudaErrorStreamCaptureInvalidated, "operation failed due to a previous error during capture"),
     FAKE_ERROR(cudaErrorStreamCaptureUnjoined, "capturing stream has unjoined work"),
+    FAKE_ERROR(cudaErrorStreamCaptureImplicit,
+               "operation would make the legacy stream depend on a capturing blocking stream"),
     FAKE_ERROR(cudaErrorIllegalState, "the operation cannot be performed in the present state"),
     FAKE_ERROR(cudaErrorCapturedEvent, "operation not permitted on an event last recorded in a capturing stream"),
     FAKE_ERROR(cudaErrorUnknown, "unknown error"),

@@ -192,6 +192,7 @@ cudaError_t cudaEventQuery(cudaEvent_t handle) {
   const kept_event e(handle);
   if (!e) return remember(cudaErrorInvalidResourceHandle);
   if (e->captured != nullptr) return remember(cudaErrorCapturedEvent);
+  if (const auto refused = refused_in_capture(); refused != cudaSuccess) return remember(refused);
   return e->reached() ? cudaSuccess : remember(cudaErrorNotReady);
 }
 

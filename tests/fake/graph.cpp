@@ -117,6 +117,7 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t handle, cudaStreamCaptureStatus* 
   const auto s = find_stream(handle);
   if (!s) return remember(cudaErrorInvalidResourceHandle);
   if (status == nullptr) return remember(cudaErrorInvalidValue);
+  if (captured_behind(*s)) return remember(cudaErrorStreamCaptureImplicit);
   const graph* g = s->capturing();
   *status = g == nullptr ? cudaStreamCaptureStatusNone
             : g->invalid ? cudaStreamCaptureStatusInvalidated

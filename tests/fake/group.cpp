@@ -117,8 +117,13 @@ ncclResult_t launch_all(const operation* operations, std::size_t total) {
     if (seen) continue;
     launch* l = launch::make(c, operations + i, total - i);
     ncclResult_t e = ncclSuccess;
+    for (std::size_t j = 0; j < l->total; ++j) {
+      const auto& hit = l->operations[j].hit;
+      if (hit && hit->what == fake_gpu::action::delay) c.delay = hit->milliseconds;
+    }
     const auto s = find_stream(l->operations[0].stream, c.device);
     if (c.blocking || (s && s->capturing() != nullptr)) {
+      c.linger();
       e = start_launch(l);
     } else {
       // As NCCL does: the caller must not touch the stream before the communicator is out of ncclInProgress.
@@ -128,13 +133,16 @@ ncclResult_t launch_all(const operation* operations, std::size_t total) {
       if (several) launch_now(l);
       const bool started = several ? c.job.start(
                                          [](void* argument) -> void* {
-                                           let_go(*static_cast<communicator*>(argument));
+                                           communicator& comm = *static_cast<communicator*>(argument);
+                                           comm.linger();
+                                           let_go(comm);
                                            return nullptr;
                                          },
                                          &c)
                                    : c.job.start(
                                          [](void* argument) -> void* {
                                            communicator& comm = *static_cast<launch*>(argument)->comm;
+                                           comm.linger();
                                            launch_now(static_cast<launch*>(argument));
                                            let_go(comm);
                                            return nullptr;

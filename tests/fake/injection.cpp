@@ -143,7 +143,8 @@ std::optional<fault> find_fault(function f, int rank) {
     }
   }
   if (!found) return std::nullopt;
-  const bool may_go_on = f == function::ncclCommInitRank || f == function::ncclCommInitRankConfig ||
+  const bool collective = f >= function::ncclAllReduce && f <= function::ncclRecv;
+  const bool may_go_on = collective || f == function::ncclCommInitRank || f == function::ncclCommInitRankConfig ||
                          f == function::ncclCommSplit || f == function::ncclCommFinalize;
   if (hit.what == fake_gpu::action::delay && !may_go_on) {
     std::this_thread::sleep_for(std::chrono::milliseconds(hit.milliseconds));

@@ -9,8 +9,8 @@
 
 namespace fake {
 
-/// What a call has to do; `what` is never kill, which has happened already, and delay only for calls that go on in the
-/// background.
+/// What a call has to do; `what` is never kill, which has happened already, and delay only for calls that may go on in
+/// the background.
 struct fault {
   fake_gpu::action what = fake_gpu::action::fail;
   int result = 0;

@@ -176,6 +176,14 @@ std::shared_ptr<stream> find_stream(cudaStream_t handle, int device) {
 }
 std::shared_ptr<stream> find_stream(cudaStream_t handle) { return find_stream(handle, current_device()); }
 
+bool captured_behind(const stream& s) {
+  bool captured = false;
+  if (s.is_default) {
+    for_streams_of(s.device, [&](stream& o) { captured = captured || (o.blocking() && o.capturing() != nullptr); });
+  }
+  return captured;
+}
+
 void wait_for_device(int device) {
   std::shared_ptr<stream> first;
   {
@@ -252,6 +260,8 @@ cudaError_t cudaStreamQuery(cudaStream_t handle) {
     invalidate_capture(*s);
     return remember(cudaErrorStreamCaptureUnsupported);
   }
+  if (captured_behind(*s)) return remember(cudaErrorStreamCaptureImplicit);
+  if (const auto e = refused_in_capture(); e != cudaSuccess) return remember(e);
   return s->idle() ? cudaSuccess : remember(cudaErrorNotReady);
 }
 

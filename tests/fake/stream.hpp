@@ -60,6 +60,9 @@ std::shared_ptr<stream> find_stream(cudaStream_t handle);
 /// The same with null for the default stream of `device`.
 std::shared_ptr<stream> find_stream(cudaStream_t handle, int device);
 
+/// Is it the null stream, and a stream that waits for it captured? CUDA answers nothing about it then.
+bool captured_behind(const stream& s);
+
 /// Waits for all streams of a device.
 void wait_for_device(int device);
 

@@ -24,13 +24,16 @@ std::vector<float> summed(gpu_rank& comm, cudaStream_t stream) {
   return x.get();
 }
 
-// As an engine makes its own, blocking.
-ncclComm_t engines_own(host_rank& host) {
+// As an engine makes its own.
+ncclComm_t engines_own(host_rank& host, bool blocking = true) {
   ncclUniqueId id{};
   if (host.rank() == 0) ncclGetUniqueId(&id);
   host.broadcast(&id, sizeof id, sw::dtype::u8, 0);
   ncclComm_t handle = nullptr;
-  if (ncclCommInitRank(&handle, host.size(), id, host.rank()) != ncclSuccess) throw std::runtime_error("engine");
+  ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+  config.blocking = blocking ? 1 : 0;
+  const ncclResult_t made = ncclCommInitRankConfig(&handle, host.size(), id, host.rank(), &config);
+  if (made != (blocking ? ncclSuccess : ncclInProgress)) throw std::runtime_error("engine");
   return handle;
 }
 
@@ -400,6 +403,84 @@ TEST_CASE("collectives are captured, and what would wait is refused without endi
     CHECK(has(told[0], "barrier was called while the stream is captured"));
     CHECK(has(told[1], "wait was called while the stream is captured"));
   }
+  CHECK(slate.left() == "");
+}
+
+TEST_CASE("a wait is for its own stream, whatever other streams are captured meanwhile", "[nccl]") {
+  clean_slate slate;
+  for (const auto mode : {cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal}) {
+    on_gpus(2, {}, [mode](gpu_rank& comm, cudaStream_t stream, host_rank& host) {
+      const floats x(3, 1);
+      const cu::stream other;
+      cudaGraph_t graph = nullptr;
+      comm.all_reduce(x.data(), x.data(), 3, sw::dtype::f32, sw::reduction::sum, stream);
+      host.barrier();
+      cu::check(cudaStreamBeginCapture(other, mode), "cudaStreamBeginCapture");
+      comm.wait(stream);
+      comm.barrier(stream);
+      cu::check(cudaStreamEndCapture(other, &graph), "cudaStreamEndCapture");
+      cu::check(cudaGraphDestroy(graph), "cudaGraphDestroy");
+      cudaStreamCaptureMode now = cudaStreamCaptureModeRelaxed;
+      cu::check(cudaThreadExchangeStreamCaptureMode(&now), "cudaThreadExchangeStreamCaptureMode");
+      if (now != cudaStreamCaptureModeGlobal) throw std::logic_error("the thread's mode is another one now");
+      (void)cudaThreadExchangeStreamCaptureMode(&now);
+      host.barrier();  // the other rank's capture is over, too
+      if (x.get() != std::vector<float>{2, 2, 2}) throw std::logic_error("sum");
+      return 0;
+    });
+  }
+  CHECK(slate.left() == "");
+}
+
+TEST_CASE("a wait for the null stream is refused while a stream that waits for it is captured", "[nccl]") {
+  clean_slate slate;
+  const auto texts = on_gpus(1, {.name = "tp"}, [](gpu_rank& comm, cudaStream_t, host_rank&) {
+    cudaStream_t behind = nullptr;
+    cudaGraph_t graph = nullptr;
+    cu::check(cudaStreamCreate(&behind), "cudaStreamCreate");
+    cu::check(cudaStreamBeginCapture(behind, cudaStreamCaptureModeRelaxed), "cudaStreamBeginCapture");
+    const std::string text = error_of([&] { comm.wait(nullptr); });
+    if (cudaPeekAtLastError() != cudaSuccess) throw std::logic_error("an error is left behind");
+    cu::check(cudaStreamEndCapture(behind, &graph), "cudaStreamEndCapture");
+    cu::check(cudaGraphDestroy(graph), "cudaGraphDestroy");
+    cu::check(cudaStreamDestroy(behind), "cudaStreamDestroy");
+    if (!comm.healthy()) throw std::logic_error("poisoned");
+    comm.wait(nullptr);
+    return text;
+  });
+  CHECK(has(texts[0], "wait was called on the null stream while a stream that waits for it is captured"));
+  CHECK(slate.left() == "");
+}
+
+TEST_CASE("a capture that begins while the stream is waited for poisons nothing", "[nccl]") {
+  clean_slate slate;
+  fake_gpu::inject({.function = "cudaStreamQuery", .nth = 1, .result = cudaErrorStreamCaptureUnsupported, .rank = -1});
+  const auto texts = on_gpus(1, {.name = "tp"}, [](gpu_rank& comm, cudaStream_t stream, host_rank&) {
+    const std::string text = error_of([&] { comm.wait(stream); });
+    comm.wait(stream);
+    return text;
+  });
+  CHECK(has(texts[0], "wait: a capture of the stream began meanwhile (cudaErrorStreamCaptureUnsupported)"));
+  CHECK(slate.left() == "");
+}
+
+TEST_CASE("a wait also waits for what NCCL has not yet put on the stream", "[nccl]") {
+  clean_slate slate;
+  fake_gpu::inject(
+      {.function = "ncclAllReduce", .nth = 1, .rank = -1, .what = fake_gpu::action::delay, .milliseconds = 30});
+  on_gpus(1, {}, [](gpu_rank&, cudaStream_t stream, host_rank& host) {
+    const ncclComm_t handle = engines_own(host, false);
+    gpu_rank comm = gpu_rank::adopt(handle);
+    const floats from(1, 7), to(1, 0);
+    // The engine's own call, which nobody has waited for.
+    if (ncclAllReduce(from.data(), to.data(), 1, ncclFloat32, ncclSum, handle, stream) != ncclInProgress) {
+      throw std::logic_error("it was not to be done at once");
+    }
+    comm.wait(stream);
+    if (to.get() != std::vector<float>{7}) throw std::logic_error("wait came back before the work was on the stream");
+    if (ncclCommDestroy(handle) != ncclSuccess) throw std::logic_error("destroy");
+    return 0;
+  });
   CHECK(slate.left() == "");
 }
 

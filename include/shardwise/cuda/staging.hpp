@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "shardwise/cuda/detail/fill_threads.hpp"
+#include "shardwise/cuda/detail/relaxed_capture.hpp"
 #include "shardwise/cuda/device.hpp"
 #include "shardwise/cuda/event.hpp"
 #include "shardwise/cuda/pinned.hpp"
@@ -38,7 +39,8 @@ struct staging_options {
 /// outlives it. For one thread at a time.
 ///
 /// The destructor waits for the copies out of its own buffers and for nothing else. Buffers whose copies are not done
-/// by the deadline stay allocated until the process ends, as the device may still read them.
+/// by the deadline stay allocated until the process ends, as the device may still read them; so do those of which CUDA
+/// does not say it, as the stream is being captured.
 class staging {
  public:
   explicit staging(stream_ref stream, const staging_options& options = {})
@@ -55,11 +57,14 @@ class staging {
   ~staging() {
     if (dirty_) (void)cudaEventRecord(buffers_[current_].copied.get(), stream_.get());
     const auto until = std::chrono::steady_clock::now() + (late_ ? std::chrono::milliseconds(0) : options_.deadline);
+    const detail::relaxed_capture other_streams;
     for (buffer& b : buffers_) {
-      // Any other answer than "not ready" means that no copy will come any more.
-      while (cudaEventQuery(b.copied.get()) == cudaErrorNotReady) {
-        (void)cudaGetLastError();
-        if (std::chrono::steady_clock::now() >= until) {
+      for (;;) {
+        const cudaError_t done = cudaEventQuery(b.copied.get());
+        const bool unknown = detail::is_of_capture(done);
+        // Any other answer means that no copy will come any more.
+        if (done != cudaErrorNotReady && !unknown) break;
+        if (unknown || std::chrono::steady_clock::now() >= until) {
           keep_for_ever(b);
           break;
         }
@@ -133,6 +138,7 @@ class staging {
     dirty_ = false;
   }
   void wait(const event& copied) {
+    const detail::relaxed_capture other_streams;
     const auto until = std::chrono::steady_clock::now() + options_.deadline;
     while (!copied.done()) {
       if (std::chrono::steady_clock::now() >= until) {
