@@ -11,6 +11,7 @@
 
 #include "../checkpoint/support.hpp"
 #include "catch.hpp"
+#include "copy_now.hpp"
 #include "shardwise/cuda/device.hpp"
 #include "shardwise/cuda/device_memory.hpp"
 #include "shardwise/shard/sharding.hpp"
@@ -18,6 +19,7 @@
 namespace support {
 
 using bytes = std::vector<std::byte>;
+using cuda_test::copy_now;
 
 /// False on a machine without a GPU, where the test is skipped: see tests/cuda/CMakeLists.txt.
 inline bool has_device() {
@@ -29,12 +31,12 @@ inline bool has_device() {
 template <class T = std::byte>
 std::vector<T> download(const void* data, std::size_t n) {
   std::vector<T> out(n);
-  if (n != 0) sw::cuda::check(cudaMemcpy(out.data(), data, n * sizeof(T), cudaMemcpyDefault), "cudaMemcpy");
+  copy_now(out.data(), data, n * sizeof(T));
   return out;
 }
 template <class T>
 void upload(void* data, const std::vector<T>& in) {
-  if (!in.empty()) sw::cuda::check(cudaMemcpy(data, in.data(), in.size() * sizeof(T), cudaMemcpyDefault), "cudaMemcpy");
+  copy_now(data, in.data(), in.size() * sizeof(T));
 }
 
 /// Where a tensor lies in its allocation.

@@ -5,6 +5,7 @@
 #include <span>
 
 #include "comm/suite.hpp"
+#include "cuda/copy_now.hpp"
 #include "shardwise/cuda.hpp"
 #include "shardwise/nccl.hpp"
 
@@ -13,13 +14,8 @@ namespace nccl_test {
 class device_bytes : public shardwise::cuda::device_memory {
  public:
   using device_memory::device_memory;
-  void upload(std::span<const std::byte> from) { copy(data(), from.data(), from.size(), cudaMemcpyHostToDevice); }
-  void download(std::span<std::byte> to) { copy(to.data(), data(), to.size(), cudaMemcpyDeviceToHost); }
-
- private:
-  static void copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
-    shardwise::cuda::check(cudaMemcpy(to, from, bytes, kind), "cudaMemcpy");
-  }
+  void upload(std::span<const std::byte> from) { cuda_test::copy_now(data(), from.data(), from.size()); }
+  void download(std::span<std::byte> to) { cuda_test::copy_now(to.data(), data(), to.size()); }
 };
 
 class device_backend {

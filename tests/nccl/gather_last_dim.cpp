@@ -45,11 +45,8 @@ calls made_by(const std::vector<std::size_t>& columns, std::size_t rows, bool in
              (in_place ? image[row * stride + before + j] : piece[row * send_stride + j]) = x;
            }
          }
-         const auto copy = [](void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
-           cu::check(cudaMemcpy(to, from, bytes, kind), "cudaMemcpy");
-         };
-         copy(recv.data(), image.data(), recv.bytes(), cudaMemcpyHostToDevice);
-         copy(apart.data(), piece.data(), apart.bytes(), cudaMemcpyHostToDevice);
+         cuda_test::copy_now(recv.data(), image.data(), recv.bytes());
+         cuda_test::copy_now(apart.data(), piece.data(), apart.bytes());
          const auto* send = static_cast<const float*>(in_place ? recv.data() : apart.data()) + (in_place ? before : 0);
          host.barrier();
          if (comm.rank() == 0) fake_gpu::reset_counts();
@@ -65,7 +62,7 @@ calls made_by(const std::vector<std::size_t>& columns, std::size_t rows, bool in
                    all.groups / n,        all.largest_group,   all.launches / n};
          }
          host.barrier();
-         copy(image.data(), recv.data(), recv.bytes(), cudaMemcpyDeviceToHost);
+         cuda_test::copy_now(image.data(), recv.data(), recv.bytes());
          std::size_t n = 0;
          for (std::size_t i = 0; i < image.size(); ++i) {
            const std::size_t row = i / stride, column = i % stride;

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "cuda/copy_now.hpp"
 #include "fake/fake_gpu.hpp"
 #include "shardwise/comm/in_process.hpp"
 #include "shardwise/comm/rendezvous.hpp"
@@ -55,12 +56,12 @@ class floats {
  public:
   explicit floats(std::size_t count, float x = 0) : memory_(count * sizeof(float)) {
     const std::vector<float> all(count, x);
-    cu::check(cudaMemcpy(memory_.data(), all.data(), memory_.bytes(), cudaMemcpyHostToDevice), "cudaMemcpy");
+    cuda_test::copy_now(memory_.data(), all.data(), memory_.bytes());
   }
   float* data() const { return static_cast<float*>(memory_.data()); }
   std::vector<float> get() const {
     std::vector<float> all(memory_.bytes() / sizeof(float));
-    cu::check(cudaMemcpy(all.data(), memory_.data(), memory_.bytes(), cudaMemcpyDeviceToHost), "cudaMemcpy");
+    cuda_test::copy_now(all.data(), memory_.data(), memory_.bytes());
     return all;
   }
 

@@ -55,6 +55,9 @@ class staging {
   staging(const staging&) = delete;
   staging& operator=(const staging&) = delete;
   ~staging() {
+    int before = device_;
+    (void)cudaGetDevice(&before);
+    if (before != device_) (void)cudaSetDevice(device_);
     if (dirty_) (void)cudaEventRecord(buffers_[current_].copied.get(), stream_.get());
     const auto until = std::chrono::steady_clock::now() + (late_ ? std::chrono::milliseconds(0) : options_.deadline);
     const detail::relaxed_capture other_streams;
@@ -71,12 +74,16 @@ class staging {
         std::this_thread::yield();
       }
     }
+    if (before != device_) (void)cudaSetDevice(before);
     (void)cudaGetLastError();
   }
 
   stream_ref stream() const { return stream_; }
   int device() const { return device_; }
   const staging_options& options() const { return options_; }
+  /// That fill a buffer, the caller's among them: fewer than were asked for where there are fewer processors, or where
+  /// the system starts no more.
+  std::size_t threads() const { return threads_.size(); }
 
  private:
   friend class detail::device_end;
@@ -124,6 +131,7 @@ class staging {
   void next() {
     mark();
     current_ = (current_ + 1) % buffers_.size();
+    used_ = options_.buffer_bytes;  // as long as it is not known that the device has read it
     wait(buffers_[current_].copied);
     used_ = 0;
   }

@@ -82,7 +82,8 @@ class communicator {
     return *this;
   }
   /// Closes what is in order, and forgets what is not. Takes at most the deadline twice and the grace of an abort; what
-  /// NCCL does not give back by then is left to a thread of its own.
+  /// NCCL does not give back by then is left to a thread of its own. A process where one is left (the text of `error()`
+  /// says so) ends by `_exit`: `exit` takes away the CUDA that it still uses.
   ~communicator() { detail::close_communicator(s_); }
 
   int rank() const { return s_->rank; }
@@ -136,9 +137,10 @@ class communicator {
     finish("ncclAllGather", ncclAllGather(send, recv, count, type_of(type), s.handle, stream));
   }
 
-  /// Straight into the rows of `recv`, in one launch: equal columns are one group of an ncclAllGather a row, in place
-  /// where `send` lies there; one row is a plain ncclAllGather. Unequal columns are one group of an ncclBroadcast for
-  /// each row and rank. A group has at most 2048 calls; where there are more it is several groups.
+  /// Straight into the rows of `recv`: equal columns are one group of an ncclAllGather a row, in place where `send`
+  /// lies there; one row is a plain ncclAllGather. Unequal columns are one group of an ncclBroadcast for each row and
+  /// rank. NCCL documents at most 2048 calls in a group: more of them are several groups, each of whole rows; a row
+  /// that more than 2048 ranks share unequally is refused.
   [[gnu::always_inline]] void gather_last_dim(const void* send, std::size_t send_stride, void* recv,
                                               std::size_t recv_stride, std::size_t rows,
                                               std::span<const std::size_t> columns, dtype type, stream_type stream) {
@@ -166,6 +168,7 @@ class communicator {
   }
 
   /// One group of sends and receives; nothing is called for a count of 0, which must be 0 on both sides. Not in place.
+  /// Of at most 1024 ranks, as NCCL documents at most 2048 calls in a group.
   void all_to_all(const void* send, std::span<const std::size_t> send_counts, void* recv,
                   std::span<const std::size_t> recv_counts, dtype type, stream_type stream);
 
@@ -200,7 +203,8 @@ class communicator {
     if (s_->first->kind() != fault::ended) detail::raise_first(*s_);
   }
 
-  /// Gives up at once what is under way, here and on the other ranks. Later calls throw that it was aborted.
+  /// Gives up at once what is under way on this rank; later calls throw that it was aborted. The other ranks are not
+  /// told: what they do together with this one ends by NCCL's own error or by their deadline, or they abort, too.
   void abort() noexcept {
     if (!healthy()) return;
     detail::poison(s_, detail::error_of(*s_, fault::ended, ncclInvalidUsage, "the communicator was aborted by a call"));

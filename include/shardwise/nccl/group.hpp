@@ -11,9 +11,10 @@ inline namespace v0 {
 namespace nccl {
 
 /// From here to `end()` the calls on the communicators that it names only take note of what is to be done; `end()`
-/// starts all of it, in one launch where NCCL can. Proof of an open group for `send` and `recv`. All communicators that
-/// are used inside are named, all blocking or all not; all ranks do the same, in the same order. Groups may be nested:
-/// the outermost one counts. For the thread that made it; neither copied nor moved.
+/// starts all of it together, and waits, by the deadline, where ranks have to connect first. Proof of an open group for
+/// `send` and `recv`. All communicators that are used inside are named, all blocking or all not; all ranks do the same,
+/// in the same order. Groups may be nested: the outermost one counts. For the thread that made it; neither copied nor
+/// moved.
 ///
 /// What fails poisons the communicators, as outside of a group. `end()` throws the first reason; the destructor ends a
 /// group that is still open, and leaves the reason to the next call.

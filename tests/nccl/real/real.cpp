@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "cuda/copy_now.hpp"
+#include "shardwise/cuda/device_memory.hpp"
 #include "shardwise/nccl.hpp"
 
 namespace sw = shardwise;
@@ -102,14 +104,14 @@ TEST_CASE("with a GPU one rank reduces, gathers, splits and waits", "[nccl][real
   const cu::stream stream;
   const cu::device_memory x(16);
   const std::vector<float> before = {1, 2, 3, 4};
-  cu::check(cudaMemcpy(x.data(), before.data(), 16, cudaMemcpyHostToDevice), "cudaMemcpy");
+  cuda_test::copy_now(x.data(), before.data(), 16);
   comm.all_reduce(x.data(), x.data(), 4, sw::dtype::f32, sw::reduction::sum, stream);
   comm.barrier(stream);
   auto part = comm.split(0, 0);
   part.all_gather(x.data(), x.data(), 4, sw::dtype::f32, stream);
   part.wait(stream);
   std::vector<float> after(4);
-  cu::check(cudaMemcpy(after.data(), x.data(), 16, cudaMemcpyDeviceToHost), "cudaMemcpy");
+  cuda_test::copy_now(after.data(), x.data(), 16);
   CHECK(after == before);
   CHECK(part.name() == "one/0");
   part.close();

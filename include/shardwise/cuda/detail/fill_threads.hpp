@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <future>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -13,11 +14,13 @@ inline namespace v0 {
 namespace cuda {
 namespace detail {
 
-/// Helpers of one thread, which come and go with the object.
+/// Helpers of one thread, which come and go with the object. Fewer than were asked for where the system has no more.
 class fill_threads {
  public:
   explicit fill_threads(std::size_t helpers) {
-    for (std::size_t i = 0; i < helpers; ++i) threads_.emplace_back([this] { work(); });
+    threads_.reserve(helpers);
+    for (std::size_t i = 0; i < helpers && start_one(); ++i) {
+    }
   }
   fill_threads(const fill_threads&) = delete;
   ~fill_threads() {
@@ -52,6 +55,19 @@ class fill_threads {
   }
 
  private:
+  bool start_one() {
+#if defined(__cpp_exceptions)
+    try {
+      threads_.emplace_back([this] { work(); });
+    } catch (const std::system_error&) {
+      return false;
+    }
+#else
+    threads_.emplace_back([this] { work(); });
+#endif
+    return true;
+  }
+
   struct all_done {
     fill_threads& threads;
     ~all_done() {

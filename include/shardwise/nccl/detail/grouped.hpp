@@ -12,8 +12,21 @@ inline namespace v0 {
 namespace nccl {
 namespace detail {
 
-/// NCCL takes no more calls in a group.
+/// NCCL documents no more calls in a group.
 inline constexpr std::size_t most_calls_in_group = 2048;
+
+/// All of them have to be in one group, as each waits for another rank's.
+inline void require_one_group(const state& s, std::size_t calls) {
+  if (calls <= most_calls_in_group) return;
+  nccl::error text = error_of(s, fault::refused, ncclInvalidUsage);
+  words_of(text, s.last);
+  text.append(": it takes ");
+  text.append(calls);
+  text.append(" calls in one group, and NCCL documents at most ");
+  text.append(most_calls_in_group);
+  text.append(": use communicators of fewer ranks (groups, split)");
+  shardwise::detail::raise(text);
+}
 
 /// A group inside one collective. A call that fails is kept; the rest is not made, and the group is ended all the same.
 class call_group {
@@ -74,7 +87,8 @@ inline void communicator::gather_unequal(const shardwise::detail::in_process_cal
   const ncclDataType_t element = type_of(c.type);
   std::size_t calls_in_row = 0;
   for (const std::size_t n : c.send_counts) calls_in_row += n != 0 ? 1u : 0u;
-  const std::size_t rows_in_group = std::max<std::size_t>(1, detail::most_calls_in_group / calls_in_row);
+  detail::require_one_group(*s_, calls_in_row);
+  const std::size_t rows_in_group = detail::most_calls_in_group / calls_in_row;
   const std::byte* from = c.sent();
   std::byte* to = c.received();
   for (std::size_t left = c.count; left != 0;) {
@@ -137,6 +151,7 @@ inline void communicator::all_to_all(const void* send, std::span<const std::size
            .send_counts = send_counts,
            .recv_counts = recv_counts});
   }
+  detail::require_one_group(*s_, 2 * ranks);
   const ncclDataType_t element = type_of(type);
   const std::size_t bytes = size_of(type);
   const auto* from = static_cast<const std::byte*>(send);

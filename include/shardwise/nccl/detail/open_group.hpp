@@ -32,14 +32,16 @@ inline std::shared_ptr<state> end_group() noexcept {
   const bool outermost = --groups_of_thread.depth == 0;
   if (!outermost && ended == ncclSuccess) return nullptr;
   std::shared_ptr<state> failed;
-  // First all of them come to their end, as NCCL may work on them together; then those that failed are aborted.
+  // First all of them come to their end, as NCCL may work on them together; then those that failed are aborted. Their
+  // deadlines run side by side.
+  const patience::clock::time_point start = patience::clock::now();
   for (state* m = groups_of_thread.members; m != nullptr; m = m->next_in_group) {
     if (m->first) {
       failed = m->self;  // inside the group: that of the end only follows from it
       continue;
     }
     ncclResult_t result = ended;
-    if (result == ncclInProgress) result = settle(m->handle, patience(m->opts.deadline));
+    if (result == ncclInProgress) result = settle(m->handle, patience(m->opts.deadline, start));
     if (result == ncclSuccess) continue;
     poison(m->self, error_of_last(*m, "ncclGroupEnd", result));
     if (failed == nullptr) failed = m->self;

@@ -20,8 +20,9 @@ inline void require_can_wait(const state& s, const char* what, cudaStream_t stre
   if (s.in_group) {
     why = " was called inside a group, whose calls only start when it ends: end it first";
   } else if (asked == cudaErrorStreamCaptureImplicit) {
-    why = " was called on the null stream while a stream that waits for it is captured: end the capture first, or use "
-          "streams made with cudaStreamNonBlocking";
+    why =
+        " was called on the null stream while a stream that waits for it is captured: end the capture first, or use "
+        "streams made with cudaStreamNonBlocking";
   } else if (asked == cudaSuccess && capture != cudaStreamCaptureStatusNone) {
     why = " was called while the stream is captured: its work is not done now, so the host cannot wait for it";
   }
