@@ -24,7 +24,7 @@ struct named_case {
   std::size_t run(B& backend, C& comm, stream_type stream) const { return body(backend, comm, stream, type, sizes); }
 };
 
-inline constexpr std::size_t large_sizes[] = {100003}, small_sizes[] = {5};
+inline constexpr std::size_t large_sizes[] = {sanitized ? 10007 : 100003}, small_sizes[] = {5};
 
 /// The suite. The cases are the same, in the same order, on every rank.
 template <backend B, sw::full_communicator C>

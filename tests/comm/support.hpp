@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "sanitized.hpp"
 #include "shardwise/comm.hpp"
 #include "shardwise/model/half.hpp"
 
@@ -14,7 +15,7 @@ namespace comm_test {
 namespace sw = shardwise;
 
 inline constexpr int rank_counts[] = {1, 2, 3, 4, 8};
-inline constexpr std::size_t sizes[] = {0, 1, 7, 10007};
+inline constexpr std::size_t sizes[] = {0, 1, 7, sanitized ? 1009 : 10007};
 inline constexpr sw::dtype reducible[] = {sw::dtype::f32, sw::dtype::f64, sw::dtype::f16, sw::dtype::bf16,
                                           sw::dtype::i32, sw::dtype::i64, sw::dtype::u8};
 inline constexpr sw::dtype other_types[] = {sw::dtype::f8_e4m3, sw::dtype::f8_e5m2, sw::dtype::i16, sw::dtype::i8,
