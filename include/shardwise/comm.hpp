@@ -5,13 +5,11 @@
 #include "shardwise/comm/any_communicator.hpp"
 #include "shardwise/comm/communicator.hpp"
 #include "shardwise/comm/environment.hpp"
-#include "shardwise/comm/file_rendezvous.hpp"
 #include "shardwise/comm/groups.hpp"
 #include "shardwise/comm/in_process.hpp"
 #include "shardwise/comm/observer.hpp"
 #include "shardwise/comm/rendezvous.hpp"
 #include "shardwise/comm/same_schedule.hpp"
 #include "shardwise/comm/tally.hpp"
-#include "shardwise/comm/tcp_rendezvous.hpp"
 #include "shardwise/comm/with_all_reduce.hpp"
 // IWYU pragma: end_exports

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shardwise/run/gather_output.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <random>
 #include <string>
@@ -89,7 +90,7 @@ void check(std::size_t tokens, std::size_t columns, int tp, const sw::gather_opt
   INFO("T " << tokens << ", V " << columns << ", tp " << tp << ", row-major up to " << options.row_major_up_to);
   const sw::sharding s = head(columns, tp);
   // One rank with columns has all of them: its segment is the whole, row-major.
-  const bool segmented = tokens > options.row_major_up_to && tp > 1 && columns > 1;
+  const bool segmented = tokens > std::max<std::size_t>(options.row_major_up_to, 1) && tp > 1 && columns > 1;
   const auto results = sw::in_process(
       tp, [&](sw::in_process_communicator& ranks) { return gather(s, ranks, tokens, columns, options, segmented); });
   for (const counts& n : results) {
@@ -118,6 +119,15 @@ TEST_CASE("gathered logits are whole on every rank, row-major up to 64 tokens an
       for (const std::size_t tokens : {0u, 1u, 2u, 16u, 64u, 65u, 256u}) check(tokens, columns, tp);
     }
   }
+}
+
+TEST_CASE("one token is row-major whatever the limit, and no tokens need no buffer", "[run]") {
+  const sw::sharding s = head(10, 2);
+  const sw::gather_output one(s.step("lm_head"), 1, 1, sw::dtype::f32, {.row_major_up_to = 0});
+  CHECK(one.shape().row_major);
+  const sw::gather_output none(s.step("lm_head"), 1, 0, sw::dtype::f32);
+  CHECK(none.local(nullptr).data == nullptr);
+  CHECK(none.local(nullptr).shape == sw::tensor_shape{0, 5});
 }
 
 TEST_CASE("gathered logits are right for any T, V, number of ranks and limit", "[run]") {

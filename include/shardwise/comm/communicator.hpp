@@ -44,7 +44,9 @@ concept can_all_gather = communicator<C> &&
 
 /// `gather_last_dim(send, send_stride, recv, recv_stride, rows, columns, type, stream)`: rank r holds [rows,
 /// columns[r]] with rows `send_stride` elements apart; its columns go to columns sum(columns[:r])... of `recv`, whose
-/// rows are `recv_stride` elements apart: straight into the strided destination. Counts may be unequal, and zero.
+/// rows are `recv_stride` elements apart: straight into the strided destination, and nothing else of `recv` is written.
+/// Counts may be unequal, and zero. `send == recv + sum(columns[:rank])` (in elements) with `send_stride ==
+/// recv_stride` is allowed; for one row, whatever the strides.
 template <class C>
 concept can_gather_last_dim = communicator<C> &&
     requires(C& comm, const void* send, void* recv, std::size_t n, std::span<const std::size_t> columns, dtype type,

@@ -27,8 +27,8 @@ namespace mpi {
 /// Reductions are of f32, f64, f16, bf16, i32, i64 and u8. Every rank gets the same bits; the order of a sum is MPI's,
 /// which may differ from run to run. 16-bit floats are summed two by two, each sum rounded to 16 bits, so that the
 /// error grows with the number of ranks, where in_process rounds once. Integers wrap around; the maximum with a NaN is
-/// a NaN. Anything else moves any dtype. Buffers need not be aligned. A reduction in place takes up to 64 MiB beside,
-/// which are kept.
+/// a NaN. Anything else moves any dtype. Buffers need not be aligned. A reduction that is in place, and a
+/// reduce_scatter of several pieces, take up to 64 MiB beside, which are kept.
 ///
 /// A call that is wrong by itself throws `comm_error` before anything is sent. What MPI reports, and a collective that
 /// is not done within the deadline, cannot be thrown: MPI may go on writing to the buffers. Then the sentence goes to
@@ -189,10 +189,12 @@ class communicator {
     });
   }
 
+  /// See communicator.hpp. MPI has no MPI_Comm_split that need not be waited for: it is called when all ranks have
+  /// come, by the deadline, and that a rank dies inside of it is left to MPI to notice.
   communicator split(int color, int key) {
     const call c{.op = operation::split, .color = color, .key = key};
     const auto guard = begin(c);
-    // MPI_Comm_split waits without a deadline, so that it is called when all have come. It takes no negative colors.
+    // MPI_Comm_split takes no negative colors.
     struct choice {
       int color, key;
     };

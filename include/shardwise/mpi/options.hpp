@@ -11,6 +11,7 @@ namespace shardwise {
 inline namespace v0 {
 namespace mpi {
 
+/// A value; what a communicator does is said of each of its members.
 struct options {
   /// How long a rank waits for the others in one collective, and in the release of a communicator that `split` made.
   std::chrono::milliseconds deadline = std::chrono::seconds(30);
@@ -19,8 +20,9 @@ struct options {
   /// to the buffers of the collective, so that it must free none of them, and throw nothing.
   std::function<void(const comm_error&)> on_failure = nullptr;
 
-  /// Bytes that one call of MPI is given at most; what is more is done in several. MPI counts in `int`, so that more
-  /// than the default is not possible. The same on all ranks.
+  /// Up to so many bytes a call of MPI counts by its `int`; beyond it data moves in one call of larger elements (a
+  /// derived datatype), and a reduction is several calls, of 64 MiB at the most in any case. No more than the default
+  /// is possible. The same on all ranks.
   std::size_t largest_message = std::size_t{1} << 30;
 
   /// Before each collective the ranks compare what they call, by one small collective more; where the calls do not

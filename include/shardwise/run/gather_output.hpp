@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Logits, [T, V/tp] on each rank, made [T, V] on all: in the buffer that the ranks' products were written to.
 #pragma once
+#include <algorithm>
 #include <cstddef>
 
 #include "shardwise/comm/communicator.hpp"
@@ -12,9 +13,10 @@
 namespace shardwise {
 inline namespace v0 {
 
+/// The same on all ranks.
 struct gather_options {
   /// The most tokens that are gathered row by row, to [T, V]. Each row is a collective of its own, grouped or not, so
-  /// that beyond some T it costs more than a consumer that takes the ranks' segments as they are.
+  /// that beyond some T it costs more than a consumer that takes the ranks' segments as they are. One token always is.
   std::size_t row_major_up_to = 64;
 };
 
@@ -48,7 +50,7 @@ class gather_output {
       detail::raise(comm_error("'", s.module, "' is cut over ", s.tp, " ranks, and has no rank ", rank));
     }
     shape_ = {tokens, s.extent, detail::columns_of_first(s.extent, s.tp), false};
-    shape_.row_major = tokens <= options.row_major_up_to || shape_.segments() <= 1;
+    shape_.row_major = tokens <= std::max<std::size_t>(options.row_major_up_to, 1) || shape_.segments() <= 1;
   }
 
   /// What the buffer holds: always T * V elements.
@@ -56,10 +58,11 @@ class gather_output {
   constexpr std::size_t bytes() const { return elements() * size_of(type_); }
   constexpr const gathered_shape& shape() const { return shape_; }
 
-  /// Where this rank's product writes, [T, its columns]: with row stride V, or dense, a segment of its own.
+  /// Where this rank's product writes, [T, its columns]: with row stride V, or dense, a segment of its own. `buffer`
+  /// may be null where T is 0.
   constexpr tensor_view local(void* buffer) const {
     const interval mine = chunk(shape_.columns, step_.tp, rank_);
-    const std::size_t at = shape_.row_major ? mine.begin : shape_.tokens * mine.begin;
+    const std::size_t at = shape_.tokens == 0 ? 0 : shape_.row_major ? mine.begin : shape_.tokens * mine.begin;
     tensor_view v(static_cast<std::byte*>(buffer) + at * size_of(type_), type_, {shape_.tokens, mine.size()});
     if (shape_.row_major) v.strides[0] = shape_.columns;
     return v;
