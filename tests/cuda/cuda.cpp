@@ -137,11 +137,6 @@ TEST_CASE("what is made is freed once, wherever it is moved", "[cuda]") {
     CHECK(fake_gpu::live().events == before.events + 2);
   }
   CHECK(fake_gpu::live() == before);
-  cu::device_memory kept(8);
-  void* const given = kept.release();
-  CHECK(kept.data() == nullptr);
-  CHECK(cudaFree(given) == cudaSuccess);
-  CHECK(fake_gpu::live() == before);
 }
 
 TEST_CASE("an event marks what is before it on a stream, another stream can wait for it, and the host need not",

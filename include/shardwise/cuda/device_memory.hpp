@@ -33,11 +33,6 @@ class device_memory {
   }
 
   void* data() const { return data_; }
-  /// Gives it away: it is the caller's to free, or to leave.
-  void* release() noexcept {
-    bytes_ = 0;
-    return std::exchange(data_, nullptr);
-  }
   std::size_t bytes() const { return bytes_; }
 
  private:
