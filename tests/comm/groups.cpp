@@ -148,6 +148,13 @@ TEST_CASE("sizes that are not those of the world are refused with the legal ones
   CHECK(refusal(1, {.pp = -3}) == "pp is -3 over 1 rank; legal sizes: 1");
   CHECK(refusal(4, {.dp = 2, .pp = 2, .ep = 4}) ==
         "ep 4 does not divide dp 2 x tp 1, the ranks of a pipeline stage; legal sizes: 1, 2");
+  // More than all ranks: 8 divides them, and is no size that would be taken.
+  CHECK(refusal(8, {.pp = 2, .tp = 4, .ep = 16}) ==
+        "ep 16 does not divide dp 1 x tp 4, the ranks of a pipeline stage; legal sizes: 1, 2, 4");
+  CHECK(refusal(4, {.tp = 4, .ep = 0}) ==
+        "ep 0 does not divide dp 1 x tp 4, the ranks of a pipeline stage; legal sizes: 1, 2, 4");
+  CHECK(refusal(8, {.tp = 4, .ep = 16}) ==
+        "dp 1 x pp 1 x tp 4 is not the number of ranks, 8: legal with the others: dp 2, or pp 2, or tp 8");
   // Sizes whose product overflows an int are no other case.
   CHECK(refusal(4, {.dp = 65536, .pp = 65536}) == "dp is 65536 over 4 ranks; legal sizes: 1, 2, 4");
 }

@@ -57,7 +57,7 @@ inline void check_group_sizes(const group_sizes& n, int ranks) {
     std::string_view name;
     int size;
   };
-  const named_size sizes[] = {{"dp", n.dp}, {"pp", n.pp}, {"tp", n.tp}, {"ep", n.ep}};
+  const named_size sizes[] = {{"dp", n.dp}, {"pp", n.pp}, {"tp", n.tp}};
   for (const named_size& s : sizes) {
     if (s.size >= 1 && s.size <= ranks) continue;
     comm_error e(s.name, " is ", s.size, " over ", ranks, ranks == 1 ? " rank" : " ranks", "; legal sizes: ");
@@ -85,7 +85,8 @@ inline void check_group_sizes(const group_sizes& n, int ranks) {
     }
     raise(e);
   }
-  if (times(n.dp, n.tp) % n.ep != 0) {
+  // Last, as what is legal here follows from the others.
+  if (n.ep < 1 || times(n.dp, n.tp) % n.ep != 0) {
     comm_error e("ep ", n.ep, " does not divide dp ", n.dp, " x tp ", n.tp,
                  ", the ranks of a pipeline stage; legal sizes: ");
     append_divisors(e, times(n.dp, n.tp));
