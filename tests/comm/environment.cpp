@@ -159,11 +159,24 @@ TEST_CASE("numbers are read strictly, and named with their bounds") {
   refused("RANK is '1?', which is no number", {{"RANK", "1\n"}});
   refused("WORLD_SIZE is 0, and must be from 1 to 16777216", {{"WORLD_SIZE", "0"}});
   refused("WORLD_SIZE is 4294967298, and must be from 1 to 16777216", {{"WORLD_SIZE", "4294967298"}});
-  refused("LOCAL_RANK is 2, and must be from 0 to 1", {{"LOCAL_RANK", "2"}});
-  refused("LOCAL_RANK is 3, and must be from 0 to 2", {{"LOCAL_RANK", "3"}, {"LOCAL_WORLD_SIZE", ""}});
-  refused("LOCAL_WORLD_SIZE is 13, and must be from 1 to 12", {{"LOCAL_WORLD_SIZE", "13"}});
+  refused("LOCAL_RANK is 2, and must be from 0 to 1, as LOCAL_WORLD_SIZE is 2", {{"LOCAL_RANK", "2"}});
+  refused("LOCAL_RANK is 12, and must be from 0 to 11, as WORLD_SIZE is 12",
+          {{"LOCAL_RANK", "12"}, {"LOCAL_WORLD_SIZE", ""}});
+  refused("LOCAL_WORLD_SIZE is 13, and must be from 1 to 12, as WORLD_SIZE is 12", {{"LOCAL_WORLD_SIZE", "13"}});
   refused("MASTER_PORT is 0, and must be from 1 to 65535", {{"MASTER_PORT", "0"}});
   refused("MASTER_PORT is 65536, and must be from 1 to 65535", {{"MASTER_PORT", "65536"}});
+}
+
+TEST_CASE("a local rank is below the local size, and where that is not known below the world's") {
+  CHECK(launched({{"RANK", "0"}, {"WORLD_SIZE", "4"}, {"LOCAL_RANK", "3"}})->local_rank == 3);
+  CHECK(error_of({{"RANK", "0"}, {"WORLD_SIZE", "4"}, {"LOCAL_RANK", "4"}}) ==
+        "environment: LOCAL_RANK is 4, and must be from 0 to 3, as WORLD_SIZE is 4");
+  // Slurm's too, by the list that says how many tasks there are on this node.
+  CHECK(error_of(slurm + variables{{"SLURM_LOCALID", "4"}}) ==
+        "environment: SLURM_LOCALID is 4, and must be from 0 to 3, as SLURM_STEP_TASKS_PER_NODE is 4(x2),3");
+  CHECK(error_of(slurm + variables{{"SLURM_LOCALID", "11"}, {"SLURM_STEP_TASKS_PER_NODE", ""}}) ==
+        "environment: SLURM_LOCALID is 11, and must be from 0 to 10, as SLURM_STEP_NUM_TASKS is 11");
+  CHECK(launched(slurm + variables{{"SHARDWISE_LOCAL_RANK", "1"}})->local_rank == 1);
 }
 
 TEST_CASE("our own variables come before a launcher's, one by one") {

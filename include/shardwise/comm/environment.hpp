@@ -131,17 +131,18 @@ class launch_detector {
       if (!env_.has(rank)) rank = env_.first_of(variables_->local_rank);
       if (!env_.has(size)) size = env_.first_of(variables_->local_size);
     }
+    const char* world = variables_ == nullptr ? slurm_.size_variable() : variables_->size;
     if (env_.has(size)) {
-      result_.local_size = env_.number(size, 1, result_.size);
+      result_.local_size = env_.number(size, 1, result_.size, world);
     } else if (variables_ == nullptr) {
       result_.local_size = slurm_.local_size();
+      size = slurm_.local_size_variable();
     }
-    const int most = result_.local_size > 0 ? result_.local_size - 1 : result_.rank;
-    if (env_.has(rank)) {
-      result_.local_rank = env_.number(rank, 0, most);
-    } else if (variables_ == nullptr && env_.has("SLURM_LOCALID")) {
-      result_.local_rank = env_.number("SLURM_LOCALID", 0, most);
-    }
+    // Where nobody says how many ranks are on this machine it may be all of them.
+    const bool known = result_.local_size > 0;
+    const int most = (known ? result_.local_size : result_.size) - 1;
+    if (variables_ == nullptr && !env_.has(rank)) rank = "SLURM_LOCALID";
+    if (env_.has(rank)) result_.local_rank = env_.number(rank, 0, most, known ? size : world);
   }
 
   void master() {

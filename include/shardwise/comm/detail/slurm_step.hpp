@@ -100,9 +100,18 @@ class slurm_step {
 
   int rank() const { return env_.number("SLURM_PROCID", 0, size() - 1, size_variable()); }
   int size() const { return env_.number(size_variable(), 1, 1 << 24); }
+  /// What the size is taken from, or null.
+  const char* size_variable() const {
+    // SLURM_NTASKS may be the allocation's; what srun has launched is the step's.
+    return has_step() ? env_.first_of({"SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"}) : env_.first_of({"SLURM_NTASKS"});
+  }
+  /// What the tasks on this node are taken from, or null.
+  const char* local_size_variable() const {
+    return env_.first_of({"SLURM_STEP_TASKS_PER_NODE", "SLURM_TASKS_PER_NODE"});
+  }
   /// Tasks on this node; -1 where that is not said of this step.
   int local_size() const {
-    const char* variable = env_.first_of({"SLURM_STEP_TASKS_PER_NODE", "SLURM_TASKS_PER_NODE"});
+    const char* variable = local_size_variable();
     if (variable == nullptr) return -1;
     const std::vector<int> tasks = tasks_per_node(env_.text(variable));
     if (tasks.empty()) {
@@ -137,10 +146,6 @@ class slurm_step {
 
  private:
   const char* id_variable() const { return env_.first_of({"SLURM_STEP_ID", "SLURM_STEPID"}); }
-  const char* size_variable() const {
-    // SLURM_NTASKS may be the allocation's; what srun has launched is the step's.
-    return has_step() ? env_.first_of({"SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"}) : env_.first_of({"SLURM_NTASKS"});
-  }
   // A batch script and the shell of salloc may have a step of their own, with a number close to 2^32.
   bool has_step() const {
     const char* id = id_variable();
