@@ -302,6 +302,27 @@ TEST_CASE("MASTER_ADDR and MASTER_PORT are taken under any launcher; a Slurm ste
   CHECK(mpirun->master_port == 0);
 }
 
+TEST_CASE("all ranks of one run have the same job, wherever mpirun has started them") {
+  // sbatch and mpirun: rank 0 beside mpirun in the batch script, rank 1 below what mpirun has started with srun.
+  const variables run{{"OMPI_COMM_WORLD_SIZE", "2"}, {"PMIX_NAMESPACE", "3142975489"}, {"SLURM_JOB_ID", "123"}};
+  const variables beside{{"OMPI_COMM_WORLD_RANK", "0"}, {"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "2"}};
+  const variables below{{"OMPI_COMM_WORLD_RANK", "1"},
+                        {"SLURM_PROCID", "0"},
+                        {"SLURM_NTASKS", "1"},
+                        {"SLURM_STEP_ID", "0"},
+                        {"SLURM_STEP_NODELIST", "n2"}};
+  CHECK(launched(run + beside)->job == "3142975489");
+  CHECK(launched(run + below)->job == "3142975489");
+  // Without a namespace there is no name that all would come to.
+  const variables unnamed{{"PMIX_NAMESPACE", ""}};
+  CHECK(launched(run + beside + unnamed)->job == "");
+  CHECK(launched(run + below + unnamed)->job == "");
+  // srun has started all of these, whatever numbers they have within torchrun.
+  CHECK(launched(slurm + run + below)->job == "3142975489");
+  CHECK(launched(slurm + torchrun + variables{{"TORCHELASTIC_RUN_ID", "none"}})->job == "4097.0");
+  CHECK(launched(slurm + variables{{"PMIX_NAMESPACE", "slurm.pmix.4097.0"}})->job == "4097.0");
+}
+
 TEST_CASE("the line for the log names who won and all values but the secret") {
   CHECK(sw::words_of(*launched(torchrun + variables{{"SHARDWISE_JOB_SECRET", "open sesame"}})) ==
         "torchrun: rank 2 of 12, local rank 0 of 2, rank 0 at 10.0.0.1:29500 (MASTER_ADDR, MASTER_PORT), job \"7f2\", "

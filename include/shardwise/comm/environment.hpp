@@ -178,7 +178,10 @@ class launch_detector {
       // torchrun says "none" where it was given no id.
       if (env_.text(v) != "none") result_.job = env_.text(v);
     }
-    if (result_.job.empty() && slurm_.is_step()) result_.job = slurm_.job();
+    // A step is a name for those whom srun has started: its own ranks, or the torchrun of each node. mpirun starts some
+    // ranks in a step of its own and those beside it in none, but tells all of them one namespace.
+    const bool may_be_of_step = variables_ == nullptr || result_.family == launcher::torchrun;
+    if (result_.job.empty() && may_be_of_step && slurm_.is_step()) result_.job = slurm_.job();
     if (result_.job.empty()) result_.job = env_.text("PMIX_NAMESPACE");
   }
 
@@ -203,9 +206,10 @@ class launch_detector {
 /// none, or out of range, and a Slurm allocation in which nothing was launched. A variable that is empty is not set.
 ///
 /// SHARDWISE_LOCAL_RANK, SHARDWISE_LOCAL_WORLD_SIZE, SHARDWISE_MASTER_ADDR, SHARDWISE_MASTER_PORT and SHARDWISE_JOB
-/// come before the family's own. MASTER_ADDR and MASTER_PORT are taken under any launcher; where they are not set and
-/// this is a Slurm step, they are its first host, and 61440 + job id mod 4096. Where torchrun's agent holds MASTER_PORT
-/// (TORCHELASTIC_USE_AGENT_STORE), the port is the one beside it.
+/// come before the family's own. The job is else TORCHELASTIC_RUN_ID, the step of Slurm's own ranks and of torchrun's,
+/// or PMIX_NAMESPACE; its name is the same on all ranks of one run, or empty. MASTER_ADDR and MASTER_PORT are taken
+/// under any launcher; where they are not set and this is a Slurm step, they are its first host, and 61440 + job id mod
+/// 4096. Where torchrun's agent holds MASTER_PORT (TORCHELASTIC_USE_AGENT_STORE), the port is the one beside it.
 ///
 /// `lookup` is called as std::getenv is. No other thread may change the environment meanwhile.
 template <class Lookup>
