@@ -18,6 +18,7 @@
 
 #include "catch.hpp"
 #include "rendezvous_suite.hpp"
+#include <utility>
 #include "shardwise/version.hpp"
 
 using namespace rendezvous_test;
@@ -240,7 +241,20 @@ TEST_CASE("a directory that cannot be shared safely is refused") {
   refused("rank 2 of 2", at, [](auto& o) { o.rank = 2; });
   refused("no directory", at, [](auto& o) { o.directory = ""; });
   refused("no job: give the run a name of its own", at, [](auto& o) { o.job = ""; });
-  refused("the job's name has 101 bytes", at, [](auto& o) { o.job = std::string(101, 'x'); });
+  refused("the job's name has 201 bytes", at, [](auto& o) { o.job = std::string(201, 'x'); });
+  refused("the job's name has 201 bytes, where one that is no letter, digit, '-', '_' or '.' counts as three; 200 are",
+          at, [](auto& o) { o.job = std::string(67, ':'); });
+  // The longest that there may be make a directory.
+  std::string escaped;
+  for (int i = 0; i < 66; ++i) escaped += "%3A";
+  for (const auto& [job, name] : {std::pair(std::string(200, 'x'), std::string(200, 'x')),
+                                  std::pair(std::string(66, ':') + ".-", escaped + ".-")}) {
+    const std::string made = at.path() + "/shardwise-" + name;
+    refused("rank 1 did not come to " + made, at, [&](auto& o) { o.job = job; });
+    std::string failure;
+    sw::detail::private_directory::open_or_make(made, failure).remove_all("");
+    CHECK(::rmdir(made.c_str()) == 0);
+  }
   refused("the deadline is 0 ms", at, [](auto& o) { o.deadline = 0ms; });
   refused("/shardwise-job cannot be made: No such file or directory", at, [](auto& o) { o.directory += "/nowhere"; });
   REQUIRE(::mkdir(at.job().c_str(), 0700) == 0);

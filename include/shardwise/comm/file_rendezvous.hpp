@@ -26,7 +26,8 @@ struct file_rendezvous_options {
   /// An existing directory that all ranks see. On NFS what one machine writes is seen by another only when its cache of
   /// the directory ends (acdirmax, a minute by default): take a longer deadline there.
   std::string directory = {};
-  /// The run's own name, at most 100 bytes: two runs that are alive at the same time must not share it.
+  /// The run's own name: two runs that are alive at the same time must not share it. At most 200 bytes, of which one
+  /// that is no letter, digit, '-', '_' or '.' counts as three, as it does in the name of the directory.
   std::string job = {};
   /// Of the whole start-up, and of each later call.
   std::chrono::milliseconds deadline = std::chrono::minutes(2);
@@ -113,7 +114,11 @@ class file_rendezvous {
     }
     if (o.directory.empty()) refuse("no directory: name one that all ranks share");
     if (o.job.empty()) refuse("no job: give the run a name of its own, the same on all ranks (SHARDWISE_JOB)");
-    if (o.job.size() > 100) refuse("the job's name has ", o.job.size(), " bytes; 100 are the most");
+    // With what comes before it this is a file's name, and those end at 255 bytes.
+    if (const std::size_t bytes = escaped(o.job).size(); bytes > 200) {
+      refuse("the job's name has ", bytes,
+             " bytes, where one that is no letter, digit, '-', '_' or '.' counts as three", "; 200 are the most");
+    }
   }
   // A file name; different ones for different jobs.
   static std::string escaped(std::string_view job) {
