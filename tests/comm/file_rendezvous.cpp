@@ -2,8 +2,11 @@
 // Ranks that meet in a directory, among what earlier runs have left there, and what they are told when they do not.
 #include "shardwise/comm/file_rendezvous.hpp"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
@@ -12,13 +15,14 @@
 #include <cstdlib>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "catch.hpp"
 #include "rendezvous_suite.hpp"
-#include <utility>
 #include "shardwise/version.hpp"
 
 using namespace rendezvous_test;
@@ -47,6 +51,17 @@ class folder {
   }
   const std::string& path() const { return path_; }
   std::string job() const { return path_ + "/shardwise-job"; }
+  // What the names of the run's files begin with, while a run is alive in it.
+  std::string id_of_run() const {
+    std::string id;
+    ::DIR* list = ::opendir(job().c_str());
+    while (const ::dirent* entry = ::readdir(list)) {
+      const std::string name = entry->d_name;
+      if (name.size() > 3 && name.substr(name.size() - 3) == ".go") id = name.substr(0, name.size() - 3);
+    }
+    ::closedir(list);
+    return id;
+  }
   // "." and ".." are no entries.
   int entries() const { return entries_of(path_.c_str()) - 2; }
 
@@ -193,6 +208,41 @@ TEST_CASE("a rank that leaves the directory while others go on is named to all o
           }
         }
         return std::string();
+      },
+      few_rounds);
+}
+
+TEST_CASE("an answer that comes just before rank 0 leaves is taken") {
+  for_rounds(
+      [](int) {
+        const file_place place;
+        const std::string held = place.at->path() + "/held";
+        std::atomic<bool> is_ready = false, is_done = false;
+        const auto texts = told_ranks(2, [&](int rank) {
+          std::optional<sw::file_rendezvous> meeting = place.meet(rank, 2, 10s);
+          if (rank == 1) {
+            while (!is_ready) std::this_thread::yield();
+            const std::string told = told_by([&] { meeting->barrier(); });
+            is_done = true;
+            if (!told.empty()) sw::detail::raise(sw::comm_error(told));
+            return;
+          }
+          // Where the answer will be is a pipe: who looks for the answer stands there until somebody opens the other
+          // end.
+          const std::string answer = place.at->job() + "/" + place.at->id_of_run() + ".1";
+          if (::mkfifo(answer.c_str(), 0600) != 0 || ::link(answer.c_str(), held.c_str()) != 0) std::abort();
+          is_ready = true;
+          while (::access((answer + ".1").c_str(), F_OK) != 0) std::this_thread::yield();
+          std::this_thread::sleep_for(5ms);
+          meeting->barrier();
+          meeting.reset();
+          while (!is_done) {
+            const sw::detail::descriptor other_end(::open(held.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+            std::this_thread::sleep_for(1ms);
+          }
+          ::unlink(held.c_str());
+        });
+        return differs(texts, {"", ""});
       },
       few_rounds);
 }

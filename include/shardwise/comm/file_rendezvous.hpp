@@ -152,10 +152,13 @@ class file_rendezvous {
   void write(const std::string& file, const detail::rendezvous_call& c, std::span<const std::byte> bytes) {
     if (const std::string why = run_.try_write(file, c.text() + "\n", bytes); !why.empty()) fail(why);
   }
-  void look_for_failure(int rank, const detail::rendezvous_call& c) {
+  void look_for_failure() {
     if (const std::string why = run_.failure(); !why.empty()) fail(why);
-    if (!run_.directory.has(run_.left(rank))) return;
-    if (const std::string why = run_.failure(); !why.empty()) fail(why);
+  }
+  bool has_left(int rank) const { return run_.directory.has(run_.left(rank)); }
+  [[noreturn]] void fail_of_leaving(int rank, const detail::rendezvous_call& c) {
+    // Who leaves because of a failure has written it before.
+    look_for_failure();
     fail("rank " + std::to_string(rank) + " has left the rendezvous, and will not come to " + c.text());
   }
 
@@ -169,7 +172,10 @@ class file_rendezvous {
     for (detail::file_wait wait(end);;) {
       std::erase_if(absent, [&](int r) { return hear(r, c, bytes); });
       if (absent.empty()) break;
-      for (const int r : absent) look_for_failure(r, c);
+      look_for_failure();
+      for (const int r : absent) {
+        if (has_left(r)) fail_of_leaving(r, c);
+      }
       if (!wait.again()) fail_of_absence(absent, c);
     }
     write(place(c), c, c.is_barrier ? std::span<std::byte>() : bytes);
@@ -188,23 +194,30 @@ class file_rendezvous {
 
   void call_at_peer(const detail::rendezvous_call& c, std::span<std::byte> bytes) {
     const detail::deadline end(deadline_);
-    const bool gives = run_.rank == c.root && !c.is_barrier;
-    write(request(c, run_.rank), c, gives ? bytes : std::span<std::byte>());
+    write(request(c, run_.rank), c, gives(c) ? bytes : std::span<std::byte>());
     std::vector<int> absent;
     for (detail::file_wait wait(end);;) {
-      if (const auto said = run_.directory.read(place(c), most_head + bytes.size())) {
-        if (!gives && !c.is_barrier) take_payload(*said, 0, c, bytes);
-        return;
-      }
+      if (take_answer(c, bytes)) return;
       // Looked at before the answer for the last time: with it the requests go.
       if (!absent.empty()) fail_of_absence(absent, c);
-      look_for_failure(0, c);
+      look_for_failure();
+      if (has_left(0)) {
+        // It answers before it leaves: the answer may have come since it was looked for.
+        if (take_answer(c, bytes)) return;
+        fail_of_leaving(0, c);
+      }
       if (wait.again()) continue;
       for (int r = 0; r < run_.size; ++r) {
         if (!run_.directory.has(request(c, r))) absent.push_back(r);
       }
       if (absent.empty()) fail("no answer of rank 0 to " + c.text() + " within " + detail::span_text(deadline_));
     }
+  }
+  bool gives(const detail::rendezvous_call& c) const { return run_.rank == c.root && !c.is_barrier; }
+  bool take_answer(const detail::rendezvous_call& c, std::span<std::byte> bytes) {
+    const auto said = run_.directory.read(place(c), most_head + bytes.size());
+    if (said && !gives(c) && !c.is_barrier) take_payload(*said, 0, c, bytes);
+    return said.has_value();
   }
   [[noreturn]] void fail_of_absence(const std::vector<int>& absent, const detail::rendezvous_call& c) {
     fail(detail::ranks_text(absent) + " did not come to " + c.text() + " within " + detail::span_text(deadline_));
