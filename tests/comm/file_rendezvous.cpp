@@ -247,6 +247,25 @@ TEST_CASE("an answer that comes just before rank 0 leaves is taken") {
       few_rounds);
 }
 
+TEST_CASE("ranks meet while those who leave earlier runs of that name remove the directory whenever it is empty") {
+  for_rounds([](int) {
+    const folder at;
+    std::atomic<int> met = 0;
+    std::atomic<bool> removes = false;
+    const auto texts = told_ranks(3, [&](int rank) {
+      if (rank == 2) {
+        for (removes = true; met < 2; std::this_thread::yield()) ::rmdir(at.job().c_str());
+        return;
+      }
+      while (!removes) std::this_thread::yield();
+      const std::string told = told_by([&] { sw::file_rendezvous(options_in(at, rank, 2, 10s)).barrier(); });
+      ++met;
+      if (!told.empty()) sw::detail::raise(sw::comm_error(told));
+    });
+    return differs(texts, {"", "", ""}) + (at.entries() == 0 ? "" : "it was not removed");
+  });
+}
+
 TEST_CASE("a rank of another size, a rank that is there twice and a second rank 0 are named") {
   {
     const folder at;

@@ -44,7 +44,8 @@ struct file_rendezvous_options {
 /// where calls do not match, or where a rank has left. A rank that is killed leaves no word: its absence is told at the
 /// deadline. After an error every call throws the first reason.
 ///
-/// The last rank to leave removes all files. After a failure some stay, which may be removed at any time.
+/// The last rank to leave removes all files and the directory; another run of that name may come meanwhile. After a
+/// failure some stay, which may be removed when no run of that name is alive.
 class file_rendezvous {
  public:
   explicit file_rendezvous(file_rendezvous_options options)
@@ -55,13 +56,9 @@ class file_rendezvous {
     if (options.size == 1) return;
     run_.words = "rendezvous of files \"" + detail::printable(options.job) + "\", rank " +
                  std::to_string(options.rank) + " of " + std::to_string(options.size) + ": ";
-    std::string failure;
-    const std::string path = options.directory + "/shardwise-" + escaped(options.job);
-    run_.directory = detail::private_directory::open_or_make(path, failure);
-    if (!failure.empty()) run_.refuse("the directory " + detail::printable(path) + " " + failure);
     run_.nonce = detail::fresh_nonce();
     if (run_.nonce.empty()) run_.refuse("the system gives no random bytes (/dev/urandom)");
-    detail::file_handshake(run_, deadline_).run();
+    detail::file_handshake(run_, options.directory + "/shardwise-" + escaped(options.job), deadline_).run();
   }
   /// What a launcher has set (environment.hpp), but for what `options` says itself.
   static file_rendezvous from_environment(const launch_environment& launched, file_rendezvous_options options) {

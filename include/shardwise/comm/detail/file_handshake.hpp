@@ -21,7 +21,8 @@ namespace detail {
 
 class file_handshake {
  public:
-  file_handshake(file_run& run, std::chrono::milliseconds span) : run_(run), span_(span), end_(span) {}
+  file_handshake(file_run& run, const std::string& path, std::chrono::milliseconds span)
+      : run_(run), path_(path), span_(span), end_(span) {}
   ~file_handshake() {
     if (run_.rank != 0 && holds_hello()) run_.directory.remove(of("hello", run_.rank));
   }
@@ -47,10 +48,29 @@ class file_handshake {
   }
   static constexpr std::size_t nonce_size = 32;
 
+  // Makes or opens the directory, and puts this rank's first file there. The last rank of an earlier run of this name
+  // removes the directory if it is empty, and may do so at any time until that file is in it.
+  void enter(const std::string& file, const std::string& text) {
+    for (file_wait wait(end_);;) {
+      std::string failure;
+      run_.directory = private_directory::open_or_make(path_, failure);
+      bool was_removed = run_.directory.was_removed();
+      if (!failure.empty()) {
+        failure = "the directory " + printable(path_) + " " + failure;
+      } else {
+        const int failed = run_.directory.write(file, text, {}, run_.nonce);
+        if (failed == 0) return;
+        was_removed = private_directory::means_removed(failed);
+        failure = run_.cannot_write(file, failed);
+      }
+      if (!was_removed || !wait.again()) run_.refuse(failure);
+    }
+  }
+
   void lead() {
     run_.id = run_.nonce;
     std::vector<rank_state> ranks(static_cast<std::size_t>(run_.size));
-    write_start(ranks);
+    enter("start", start_of(ranks));
     file_wait wait(end_);
     for (;;) {
       bool changed = false, all_live = true;
@@ -68,7 +88,7 @@ class file_handshake {
       }
       if (all_live) break;
       if (const std::string why = run_.failure(); !why.empty()) run_.refuse(why);
-      if (changed) write_start(ranks);
+      if (changed) run_.write("start", start_of(ranks));
       if (!wait.again()) fail_of_absence(ranks);
     }
     run_.write(run_.name("go"), "");
@@ -86,10 +106,10 @@ class file_handshake {
     return true;
   }
   // The run's id, then one line a rank: its nonce and, where it does not fit, why.
-  void write_start(const std::vector<rank_state>& ranks) const {
+  std::string start_of(const std::vector<rank_state>& ranks) const {
     std::string text = run_.id;
     for (std::size_t r = 1; r < ranks.size(); ++r) text += "\n" + ranks[r].nonce + " " + ranks[r].misfit;
-    run_.write("start", text + "\n");
+    return text + "\n";
   }
   [[noreturn]] void fail_of_absence(const std::vector<rank_state>& ranks) const {
     std::vector<int> absent;
@@ -107,7 +127,7 @@ class file_handshake {
   [[noreturn]] void fail(const std::string& why) const { run_.refuse(run_.fail(why)); }
 
   void follow() {
-    run_.write(of("hello", run_.rank), run_.nonce + " " + terms());
+    enter(of("hello", run_.rank), run_.nonce + " " + terms());
     file_wait wait(end_);
     for (std::string misfit; run_.id.empty() || !run_.directory.has(run_.name("go"));) {
       if (run_.id.empty() && find_answer(misfit)) {
@@ -141,6 +161,7 @@ class file_handshake {
   }
 
   file_run& run_;
+  const std::string path_;  ///< of the directory
   std::chrono::milliseconds span_;
   deadline end_;
 };

@@ -36,7 +36,9 @@ struct file_run {
   /// "", or why it could not be written.
   std::string try_write(const std::string& file, std::string_view head, std::span<const std::byte> body = {}) const {
     const int failed = directory.write(file, head, body, nonce);
-    if (failed == 0) return "";
+    return failed == 0 ? "" : cannot_write(file, failed);
+  }
+  std::string cannot_write(const std::string& file, int failed) const {
     return "cannot write " + file + " in " + directory.path() + ": " + std::strerror(failed);
   }
   void write(const std::string& file, std::string_view head) const {

@@ -35,6 +35,7 @@ class private_directory {
     d.fd_ = descriptor(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     struct ::stat facts {};
     if (!d.fd_ || ::fstat(d.fd_.get(), &facts) != 0) {
+      d.was_removed_ = means_removed(errno);
       failure = std::string("cannot be opened: ") + std::strerror(errno);
     } else if (facts.st_uid != ::geteuid() || (facts.st_mode & 022) != 0) {
       failure = "belongs to another user, or others can write to it; remove it, or name another directory";
@@ -43,6 +44,10 @@ class private_directory {
   }
 
   const std::string& path() const { return path_; }
+  /// It could not be opened because somebody had removed it since it was made.
+  bool was_removed() const { return was_removed_; }
+  /// Is this how a directory fails that somebody has removed, on a local disk or on NFS?
+  static bool means_removed(int failed) { return failed == ENOENT || failed == ESTALE; }
 
   /// Puts a file there in one step, over an earlier one unless `first_wins`; 0, or errno.
   int write(const std::string& name, std::string_view head, std::span<const std::byte> body, const std::string& unique,
@@ -110,6 +115,7 @@ class private_directory {
 
   std::string path_;
   descriptor fd_;
+  bool was_removed_ = false;
 };
 
 /// 128 bits that nobody has had before, as 32 hex digits; "" where the system gives none.
