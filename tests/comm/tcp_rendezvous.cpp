@@ -14,6 +14,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "catch.hpp"
@@ -84,6 +85,42 @@ TEST_CASE("rank 0 listens at the named address only, and at none when all have c
   CHECK_FALSE(was_reached_elsewhere);
 }
 
+TEST_CASE("a host that has no address yet is looked up until it has one, or until the deadline") {
+  const auto options = options_of(1, 2, 4242, 200ms);
+  const auto there = sw::detail::resolve("127.0.0.1", 4242);
+  // `fails` times there is no address, and `may_come` says whether there may be one later.
+  const auto told_after = [&](int fails, bool may_come) {
+    int lookups = 0;
+    const std::string told = told_by([&] {
+      const auto found = sw::detail::addresses_of_host(
+          options, sw::detail::deadline(options.deadline), [&](const auto& host, int port) {
+            CHECK(host == "127.0.0.1");
+            CHECK(port == 4242);
+            return lookups++ < fails ? sw::detail::resolved{{}, "not known", may_come} : there;
+          });
+      CHECK(found == there.addresses);
+    });
+    return std::pair(told, lookups);
+  };
+  CHECK(told_after(0, true) == std::pair(std::string(), 1));
+  CHECK(told_after(4, true) == std::pair(std::string(), 5));
+  const auto [late, lookups] = told_after(1000, true);
+  CHECK(has(late, "rank 1 of 2: the host '127.0.0.1' had no address within 200 ms: not known; see that the name is "));
+  CHECK(lookups > 3);
+  CHECK(lookups < 20);
+  const auto [at_once, one] = told_after(1000, false);
+  CHECK(has(at_once, "the host '127.0.0.1' has no address: not known; see that the name is right, or give rank 0's"));
+  CHECK(one == 1);
+  // A rank waits so, whichever it is.
+  for (const int rank : {0, 1}) {
+    auto unknown = options_of(rank, 2, 4242, 100ms);
+    unknown.host = "no such host.invalid";
+    const auto start = std::chrono::steady_clock::now();
+    CHECK(has(told_by([&] { meet(unknown); }), "the host 'no such host.invalid' had no address within 100 ms: "));
+    CHECK(std::chrono::steady_clock::now() - start >= 100ms);
+  }
+}
+
 TEST_CASE("what cannot be a rendezvous is refused before a socket is made") {
   const auto refused = [](const std::string& why, auto change) {
     auto options = options_of(1, 2, 4242, 100ms);
@@ -100,7 +137,8 @@ TEST_CASE("what cannot be a rendezvous is refused before a socket is made") {
   refused("the secret has 257 bytes; 256 are the most", [](auto& o) { o.secret = std::string(257, 'x'); });
   refused("the name has 129 bytes; 128 are the most", [](auto& o) { o.name = std::string(129, 'x'); });
   refused("the deadline is 0 ms; it must be above 0", [](auto& o) { o.deadline = 0ms; });
-  refused("the host 'no such host.invalid' has no address: ", [](auto& o) { o.host = "no such host.invalid"; });
+  refused("the host 'no such host.invalid' had no address within 100 ms: ",
+          [](auto& o) { o.host = "no such host.invalid"; });
   refused("the host '0.0.0.0' is every address of a machine", [](auto& o) { o.host = "0.0.0.0", o.rank = 0; });
   refused("the host '::' is every address of a machine", [](auto& o) { o.host = "::", o.rank = 0; });
   refused("there is no interface 'nowhere0' with an address; this machine has: lo",

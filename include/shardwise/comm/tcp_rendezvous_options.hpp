@@ -12,7 +12,7 @@ struct tcp_rendezvous_options {
   int rank = -1;
   int size = 0;
   /// Where rank 0 is: a numeric address, or a name. A name is looked up with getaddrinfo, which no deadline bounds:
-  /// prefer an address.
+  /// prefer an address. One that is not known yet is looked up again until the deadline.
   std::string host = {};
   int port = 0;  ///< 1 to 65535
   /// Of the job, or of the communicator that is made: at most 128 bytes. Keeps apart two jobs that were given one port.

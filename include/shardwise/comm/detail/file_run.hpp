@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The shared directory of one run of the file rendezvous: what is in it, and how a rank waits for it.
 #pragma once
-#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstring>
 #include <span>
 #include <string>
 #include <string_view>
-#include <thread>
 
-#include "shardwise/comm/detail/deadline.hpp"
+#include "shardwise/comm/detail/backoff.hpp"
 #include "shardwise/comm/detail/posix_file.hpp"
 #include "shardwise/comm/detail/rendezvous_words.hpp"
 #include "shardwise/error.hpp"
@@ -55,21 +53,10 @@ struct file_run {
   std::string failure() const { return id.empty() ? "" : printable(directory.read(name("fail"), 1500).value_or("")); }
 };
 
-/// Looks again, less and less often: other machines' files take their time to be seen.
-class file_wait {
+/// Other machines' files take their time to be seen.
+class file_wait : public backoff {
  public:
-  explicit file_wait(const deadline& end) : end_(end) {}
-  /// False when the deadline has passed.
-  bool again() {
-    if (end_.passed()) return false;
-    std::this_thread::sleep_for(std::min(pause_, std::chrono::milliseconds(std::max(end_.left_ms(), 1))));
-    pause_ = std::min(pause_ * 2, std::chrono::milliseconds(50));
-    return true;
-  }
-
- private:
-  deadline end_;
-  std::chrono::milliseconds pause_{1};
+  explicit file_wait(const deadline& end) : backoff(end, std::chrono::milliseconds(50)) {}
 };
 
 }  // namespace detail

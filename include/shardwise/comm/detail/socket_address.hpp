@@ -74,6 +74,7 @@ struct socket_address {
 struct resolved {
   std::vector<socket_address> addresses = {};
   std::string failure = {};  ///< the system's words, where there is no address
+  bool may_come = false;     ///< there is none yet, and there may be one later
 };
 
 /// What `host`, a name or a numeric address, stands for. A name server may take its time, which nothing here bounds.
@@ -91,6 +92,11 @@ inline resolved resolve(const std::string& host, int port, bool numeric_only = f
   }
   if (failed != 0) {
     result.failure = failed == EAI_SYSTEM ? std::strerror(errno) : ::gai_strerror(failed);
+    // No answer, or a name that nobody knows: as it is with the name of a container that is just being started.
+    result.may_come = failed == EAI_AGAIN || failed == EAI_NONAME;
+#if defined(EAI_NODATA)
+    result.may_come = result.may_come || failed == EAI_NODATA;
+#endif
     return result;
   }
   for (const ::addrinfo* a = list; a != nullptr; a = a->ai_next) {

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The start-up of the TCP rendezvous at the ranks above 0: each calls rank 0 until it answers.
 #pragma once
-#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
+#include "shardwise/comm/detail/backoff.hpp"
 #include "shardwise/comm/detail/tcp_link.hpp"
 #include "shardwise/comm/detail/tcp_listen.hpp"
 #include "shardwise/error.hpp"
@@ -18,17 +17,16 @@ namespace shardwise {
 inline namespace v0 {
 namespace detail {
 
-/// A rank may start before rank 0 does: what cannot be reached, or ends the connection without an answer, is called
-/// again until the deadline. A refusal, or an answer that no rank 0 gives, ends the start-up at once.
+/// A rank may start before rank 0 does: what has no address yet, cannot be reached, or ends the connection without an
+/// answer, is called again until the deadline. A refusal, or an answer that no rank 0 gives, ends the start-up at once.
 class tcp_arrival {
  public:
   tcp_arrival(const tcp_rendezvous_options& job, const deadline& end)
-      : job_(job), end_(end), addresses_(addresses_of_host(job)) {}
+      : job_(job), end_(end), addresses_(addresses_of_host(job, end)) {}
 
   /// Returns when all ranks have come: the connection to rank 0.
   tcp_link run() {
-    std::chrono::milliseconds pause(1);
-    for (;;) {
+    for (backoff wait(end_, std::chrono::milliseconds(200));;) {
       for (const socket_address& address : addresses_) {
         tcp_link link;
         if (try_at(address, link)) {
@@ -37,9 +35,7 @@ class tcp_arrival {
         }
         if (end_.passed()) fail_of_absence();
       }
-      std::this_thread::sleep_for(std::min(pause, std::chrono::milliseconds(end_.left_ms())));
-      if (end_.passed()) fail_of_absence();
-      pause = std::min(pause * 2, std::chrono::milliseconds(200));
+      if (!wait.again() || end_.passed()) fail_of_absence();
     }
   }
 

@@ -30,7 +30,7 @@ class tcp_gathering {
       : job_(job),
         end_(end),
         expected_{.secret = wire_text<256>(job.secret), .ranks = job.size, .name = wire_text<128>(job.name)},
-        listener_(listen_for_ranks(job)),
+        listener_(listen_for_ranks(job, end)),
         links_(static_cast<std::size_t>(job.size)) {}
 
   /// Returns when all ranks have come: the connections by rank, of which [0] is none.

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "shardwise/comm/detail/backoff.hpp"
 #include "shardwise/comm/detail/rendezvous_words.hpp"
 #include "shardwise/comm/detail/socket.hpp"
 #include "shardwise/comm/tcp_rendezvous_options.hpp"
@@ -26,20 +27,28 @@ inline std::string words_before(const tcp_rendezvous_options& job) {
          std::to_string(job.size) + ": ";
 }
 
-/// What `job.host` stands for, or an error that names it.
-inline std::vector<socket_address> addresses_of_host(const tcp_rendezvous_options& job) {
-  resolved host = resolve(job.host, job.port);
-  if (host.addresses.empty()) {
-    raise(comm_error(words_before(job), "the host '", printable(job.host), "' has no address: ", host.failure,
-                     "; give rank 0's numeric address (MASTER_ADDR)"));
+/// What `job.host` stands for by `lookup(host, port)`, or an error that names it. A name that is not known yet is
+/// looked up until the deadline.
+template <class Lookup>
+std::vector<socket_address> addresses_of_host(const tcp_rendezvous_options& job, const deadline& end,
+                                              const Lookup& lookup) {
+  for (backoff wait(end, std::chrono::milliseconds(500));;) {
+    resolved host = lookup(job.host, job.port);
+    if (!host.addresses.empty()) return std::move(host.addresses);
+    if (host.may_come && wait.again()) continue;
+    const std::string when = host.may_come ? "' had no address within " + span_text(job.deadline) : "' has no address";
+    raise(comm_error(words_before(job), "the host '", printable(job.host), when, ": ", host.failure,
+                     "; see that the name is right, or give rank 0's numeric address (MASTER_ADDR)"));
   }
-  return std::move(host.addresses);
+}
+inline std::vector<socket_address> addresses_of_host(const tcp_rendezvous_options& job, const deadline& end) {
+  return addresses_of_host(job, end, [](const std::string& host, int port) { return resolve(host, port); });
 }
 
 /// The addresses that rank 0 may listen at; it takes the first that is this machine's.
-inline std::vector<socket_address> addresses_to_listen_at(const tcp_rendezvous_options& job) {
+inline std::vector<socket_address> addresses_to_listen_at(const tcp_rendezvous_options& job, const deadline& end) {
   if (job.interface.empty()) {
-    std::vector<socket_address> host = addresses_of_host(job);
+    std::vector<socket_address> host = addresses_of_host(job, end);
     for (const socket_address& a : host) {
       if (!a.is_any()) continue;
       raise(comm_error(words_before(job), "the host '", printable(job.host),
@@ -71,8 +80,8 @@ struct tcp_listener {
 };
 
 /// Waits a moment for a port that is taken: a rank that calls too early may hold it that long (see `connect_to`).
-inline tcp_listener listen_for_ranks(const tcp_rendezvous_options& job) {
-  const std::vector<socket_address> addresses = addresses_to_listen_at(job);
+inline tcp_listener listen_for_ranks(const tcp_rendezvous_options& job, const deadline& end) {
+  const std::vector<socket_address> addresses = addresses_to_listen_at(job, end);
   const deadline patience(std::min<std::chrono::milliseconds>(job.deadline / 4, std::chrono::milliseconds(500)));
   for (;;) {
     int reason = EADDRNOTAVAIL;
