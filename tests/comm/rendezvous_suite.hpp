@@ -111,12 +111,11 @@ void check_silence(Make make) {
                 sw::detail::raise(sw::comm_error(text));
               },
               deadline);
-          const std::string silent =
-              "rank " + std::to_string(who) + " did not come to barrier (call 2)" + within(deadline);
+          const std::string silent = "rank " + std::to_string(who) + " did not come to barrier (call 2)";
           const std::string unanswered = "no answer of rank 0 to barrier (call 2)" + within(deadline);
           for (int r = 0; r < 3; ++r) {
             const std::string& text = texts[as_size(r)];
-            if (r != who && !has(text, silent) && !(who == 0 && has(text, unanswered)))
+            if (r != who && !says_late(text, silent, deadline) && !(who == 0 && has(text, unanswered)))
               return "rank " + std::to_string(r) + ": " + text;
           }
           return std::string();

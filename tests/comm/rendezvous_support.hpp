@@ -134,6 +134,12 @@ std::string given_time(F f) {
   return wrong;
 }
 inline std::string within(milliseconds deadline) { return " within " + std::to_string(deadline.count()) + " ms"; }
+/// Is it said that somebody (" did not come") was late: for the deadline, or for that of a rank that had less time
+/// left?
+inline bool says_late(const std::string& text, const std::string& what, milliseconds deadline) {
+  const std::size_t at = text.find(what + " within ");
+  return at != std::string::npos && (has(text, what + within(deadline)) || has(text.substr(at), " ms, before rank "));
+}
 
 /// `round(i)` gives "" or what was wrong, long before the deadline of 20 s where there is a reason to tell; nothing is
 /// left behind.

@@ -39,11 +39,10 @@ class tcp_rendezvous {
  public:
   explicit tcp_rendezvous(tcp_rendezvous_options options) : job_(checked(std::move(options))) {
     if (job_.size == 1) return;
-    const detail::deadline end(job_.deadline);
     if (job_.rank == 0) {
-      links_ = detail::tcp_gathering(job_, end).run();
+      links_ = detail::tcp_gathering(job_).run();
     } else {
-      links_.push_back(detail::tcp_arrival(job_, end).run());
+      links_.push_back(detail::tcp_arrival(job_).run());
     }
   }
   /// What a launcher has set (environment.hpp), but for what `options` says itself. Where neither names the job, its

@@ -30,9 +30,12 @@ class deadline {
     return other.at_ < at_ ? other : *this;
   }
   /// Another rank waits for `left_ms` more. Who decides for all does so a little earlier, so that the reason reaches
-  /// that rank before it gives up without one.
-  void hurry_for(std::uint32_t left_ms) {
-    at_ = std::min(at_, clock::now() + std::chrono::microseconds(std::int64_t{left_ms} * (1000 - 1000 / 16)));
+  /// that rank before it gives up without one. True where that is earlier than before.
+  bool hurry_for(std::uint32_t left_ms) {
+    const auto theirs = clock::now() + std::chrono::microseconds(std::int64_t{left_ms} * (1000 - 1000 / 16));
+    if (theirs >= at_) return false;
+    at_ = theirs;
+    return true;
   }
 
  private:

@@ -21,8 +21,8 @@ namespace detail {
 /// answer, is called again until the deadline. A refusal, or an answer that no rank 0 gives, ends the start-up at once.
 class tcp_arrival {
  public:
-  tcp_arrival(const tcp_rendezvous_options& job, const deadline& end)
-      : job_(job), end_(end), addresses_(addresses_of_host(job, end)) {}
+  explicit tcp_arrival(const tcp_rendezvous_options& job)
+      : job_(job), end_(job.deadline), addresses_(addresses_of_host(job, end_)) {}
 
   /// Returns when all ranks have come: the connection to rank 0.
   tcp_link run() {

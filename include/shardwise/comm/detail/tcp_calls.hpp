@@ -2,13 +2,13 @@
 // One call of the TCP rendezvous: every rank tells rank 0 what it calls, and rank 0 answers when all have called the
 // same.
 #pragma once
-#include <array>
 #include <chrono>
 #include <cstddef>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "shardwise/comm/detail/shared_deadline.hpp"
 #include "shardwise/comm/detail/tcp_link.hpp"
 
 namespace shardwise {
@@ -33,7 +33,7 @@ class tcp_call_at_root {
  public:
   tcp_call_at_root(std::vector<tcp_link>& links, const rendezvous_call& call, std::span<std::byte> bytes,
                    std::chrono::milliseconds span)
-      : links_(links), call_(call), bytes_(bytes), span_(span), end_(span), requests_(links.size()) {}
+      : links_(links), call_(call), bytes_(bytes), until_(span), requests_(links.size()) {}
 
   std::string run() {
     std::string failure;
@@ -57,10 +57,10 @@ class tcp_call_at_root {
   }
 
   std::string hear_some() {
-    if (end_.passed()) return absence_text();
+    if (until_.end().passed()) return absence_text();
     std::vector<::pollfd> polled;
     for (std::size_t r = 1; r < links_.size(); ++r) polled.push_back({links_[r].fd.get(), POLLIN, 0});
-    if (::poll(polled.data(), static_cast<::nfds_t>(polled.size()), end_.left_ms()) <= 0) return "";
+    if (::poll(polled.data(), static_cast<::nfds_t>(polled.size()), until_.end().left_ms()) <= 0) return "";
     for (std::size_t r = 1; r < links_.size(); ++r) {
       if (polled[r - 1].revents == 0) continue;
       std::string failure = hear(links_[r], requests_[r]);
@@ -73,7 +73,7 @@ class tcp_call_at_root {
     if (from.is_complete) {
       // It waits for the answer, so this can only be its end.
       frame_receiver in;
-      const transfer t = in.all(link.fd.get(), end_.or_in(std::chrono::milliseconds(100)));
+      const transfer t = in.all(link.fd.get(), until_.end().or_in(std::chrono::milliseconds(100)));
       return t == transfer::late ? "" : end_text(link.rank, in);
     }
     if (!from.is_known) {
@@ -82,7 +82,7 @@ class tcp_call_at_root {
       rendezvous_call theirs;
       if (t == transfer::ended || !read_call(from.in.frame, theirs)) return end_text(link.rank, from.in);
       if (theirs != call_) return mismatch_text(link.rank, theirs.text(), call_.text());
-      end_.hurry_for(from.in.frame.left_ms);
+      until_.hurry_for(link.rank, from.in.frame.left_ms);
       from.is_known = true;
     }
     if (link.rank == call_.root && !call_.is_barrier) {
@@ -95,15 +95,14 @@ class tcp_call_at_root {
   }
 
   std::string answer(tcp_link& link) {
-    transfer t = link.send(frame_of(call_).bytes(), end_);
-    if (t == transfer::done && link.rank != call_.root) t = link.send(bytes_, end_);
+    transfer t = link.send(frame_of(call_).bytes(), until_.end());
+    if (t == transfer::done && link.rank != call_.root) t = link.send(bytes_, until_.end());
     if (t == transfer::done) return "";
     if (t == transfer::late) {
-      return "rank " + std::to_string(link.rank) + " did not take the answer to " + call_.text() + " within " +
-             span_text(span_);
+      return "rank " + std::to_string(link.rank) + " did not take the answer to " + call_.text() + " " + until_.text();
     }
     frame_receiver in;
-    (void)in.all(link.fd.get(), end_.or_in(std::chrono::milliseconds(0)));
+    (void)in.all(link.fd.get(), until_.end().or_in(std::chrono::milliseconds(0)));
     return end_text(link.rank, in);
   }
 
@@ -114,9 +113,7 @@ class tcp_call_at_root {
     if (gave_up && missing() != 0) text += ", to which " + absent_text() + " had not come";
     return text;
   }
-  std::string absence_text() const {
-    return absent_text() + " did not come to " + call_.text() + " within " + span_text(span_);
-  }
+  std::string absence_text() const { return absent_text() + " did not come to " + call_.text() + " " + until_.text(); }
   std::string absent_text() const {
     std::vector<int> absent;
     for (std::size_t r = 1; r < links_.size(); ++r) {
@@ -128,8 +125,7 @@ class tcp_call_at_root {
   std::vector<tcp_link>& links_;
   const rendezvous_call call_;
   std::span<std::byte> bytes_;
-  std::chrono::milliseconds span_;
-  deadline end_;
+  shared_deadline until_;
   std::vector<request> requests_;
 };
 

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "shardwise/comm/detail/shared_deadline.hpp"
 #include "shardwise/comm/detail/tcp_link.hpp"
 #include "shardwise/comm/detail/tcp_listen.hpp"
 #include "shardwise/error.hpp"
@@ -26,18 +27,18 @@ namespace detail {
 /// for it would be in vain.
 class tcp_gathering {
  public:
-  tcp_gathering(const tcp_rendezvous_options& job, const deadline& end)
+  explicit tcp_gathering(const tcp_rendezvous_options& job)
       : job_(job),
-        end_(end),
+        until_(job.deadline),
         expected_{.secret = wire_text<256>(job.secret), .ranks = job.size, .name = wire_text<128>(job.name)},
-        listener_(listen_for_ranks(job, end)),
+        listener_(listen_for_ranks(job, until_.end())),
         links_(static_cast<std::size_t>(job.size)) {}
 
   /// Returns when all ranks have come: the connections by rank, of which [0] is none.
   std::vector<tcp_link> run() {
     std::vector<::pollfd> polled;
     while (come_ + 1 < job_.size) {
-      if (end_.passed()) fail_of_absence();
+      if (until_.end().passed()) fail_of_absence();
       polled.clear();
       polled.push_back({listener_.fd.get(), POLLIN, 0});
       for (const visitor& v : visitors_) polled.push_back({v.fd.get(), POLLIN, 0});
@@ -45,7 +46,7 @@ class tcp_gathering {
       for (const tcp_link& link : links_) {
         if (link.fd) polled.push_back({link.fd.get(), POLLIN, 0});
       }
-      if (::poll(polled.data(), static_cast<::nfds_t>(polled.size()), end_.left_ms()) <= 0) continue;
+      if (::poll(polled.data(), static_cast<::nfds_t>(polled.size()), until_.end().left_ms()) <= 0) continue;
       for (std::size_t i = first_link; i < polled.size(); ++i) {
         if (polled[i].revents != 0) hear_link(polled[i].fd);
       }
@@ -111,7 +112,6 @@ class tcp_gathering {
     if (h.name.view() != job_.name && job_.secret.empty()) {
       return refuse(v, "wrong name: " + names_text(h), "wrong name '" + printable(h.name.view()) + "'");
     }
-    end_.hurry_for(h.left_ms);
     if (h.protocol != tcp_protocol || h.version != library_version) {
       misfit(v, h,
              "wrong version: it has shardwise " + version_text(h.version, h.protocol) + ", rank 0 has shardwise " +
@@ -126,6 +126,7 @@ class tcp_gathering {
     if (h.rank < 0 || h.rank >= job_.size) {
       misfit(v, h, "rank out of range: ranks go from 0 to " + std::to_string(job_.size - 1));
     }
+    until_.hurry_for(h.rank, h.left_ms);
     tcp_link& link = links_[static_cast<std::size_t>(h.rank)];
     if (h.rank == 0 || link.fd) {
       misfit(v, h, "rank taken: there is another rank " + std::to_string(h.rank) + "; give each process its own rank");
@@ -172,7 +173,7 @@ class tcp_gathering {
     for (tcp_link& link : links_) {
       if (link.fd.get() != fd) continue;
       frame_receiver in;
-      if (in.all(fd, end_.or_in(std::chrono::milliseconds(100))) == transfer::late) return;
+      if (in.all(fd, until_.end().or_in(std::chrono::milliseconds(100))) == transfer::late) return;
       fail(last_words_text(link.rank, in) + "; " + ranks_text(absent(link.rank)) + " had not come yet");
     }
   }
@@ -185,8 +186,8 @@ class tcp_gathering {
     return ranks;
   }
   [[noreturn]] void fail_of_absence() {
-    std::string text = ranks_text(absent()) + " did not come within " + span_text(job_.deadline) +
-                       "; rank 0 listened at " + listener_.at.text();
+    std::string text =
+        ranks_text(absent()) + " did not come " + until_.text() + "; rank 0 listened at " + listener_.at.text();
     if (listener_.at.is_loopback()) text += " (which only this machine can reach)";
     for (const visitor& v : visitors_) {
       ++refused_;
@@ -208,7 +209,7 @@ class tcp_gathering {
   }
 
   const tcp_rendezvous_options& job_;
-  deadline end_;
+  shared_deadline until_;
   const tcp_hello expected_;
   tcp_listener listener_;
   visitors visitors_;
