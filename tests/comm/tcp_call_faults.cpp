@@ -85,8 +85,10 @@ TEST_CASE("a rank that dies in a call is named to all others at once") {
       if (manner == 3) peer.say("only a part");
     });
     const std::string in =
-        "rank 2 is gone: its connection has ended without a word (the process was killed or crashed), "
-        "in broadcast of 64 bytes from rank 2 (call 1)";
+        "rank 2 is gone: its connection has ended " +
+        std::string(manner == 0 ? "without a word (the process was killed or crashed)"
+                                : "in the middle of a message (the process was killed or crashed, or gave up)") +
+        ", in broadcast of 64 bytes from rank 2 (call 1)";
     return differs(texts, {in, in, ""});
   });
 }
@@ -105,6 +107,37 @@ TEST_CASE("a rank that leaves in order while others go on is named to all others
     std::vector<std::string> expected(3, left);
     expected[as_size(who)] = "";
     return differs(texts, expected);
+  });
+}
+
+TEST_CASE("a rank 0 that ends within its answer may have died or given up, and its peers say so") {
+  for_rounds([](int round) {
+    const held_port port;
+    const auto texts = told_ranks(2, [&](int r) {
+      if (r == 1) {
+        sw::tcp_rendezvous meeting(options_of(1, 2, port.number(), 20s));
+        std::array<std::byte, 64> bytes{};
+        return meeting.broadcast(bytes, 0);
+      }
+      // What rank 0 says, and then only a part of its answer: within the frame, before and within the bytes.
+      const auto listener = sw::detail::listen_at(port.address(), 1);
+      sw::detail::wait_for(listener.get(), POLLIN, sw::detail::deadline(20s));
+      const sw::detail::descriptor peer(::accept(listener.get(), nullptr, nullptr));
+      const auto say = [&](std::span<const std::byte> bytes) {
+        (void)::send(peer.get(), bytes.data(), bytes.size(), 0);
+      };
+      say(sw::detail::tcp_frame{.kind = sw::detail::frame_kind::accepted}.bytes());
+      say(sw::detail::tcp_frame{.kind = sw::detail::frame_kind::start}.bytes());
+      std::array<std::byte, sw::detail::tcp_hello::size + sw::detail::tcp_frame::size> heard;
+      (void)::recv(peer.get(), heard.data(), heard.size(), MSG_WAITALL);
+      const auto answer =
+          sw::detail::tcp_frame{.kind = sw::detail::frame_kind::broadcast, .number = 1, .follow = 64}.bytes();
+      say(std::span(answer).first(round % 3 == 0 ? 11 : answer.size()));
+      if (round % 3 == 2) say(std::span(answer).first(5));
+    });
+    return differs(texts, {"",
+                           "rank 0 is gone: its connection has ended in the middle of a message (the process was "
+                           "killed or crashed, or gave up), in broadcast of 64 bytes from rank 0 (call 1)"});
   });
 }
 

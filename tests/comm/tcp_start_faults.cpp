@@ -318,7 +318,9 @@ TEST_CASE("a rank that dies before all have come is named, with those that had n
       if (r == 2 && round % 2 == 0) peer.say(sw::detail::tcp_frame::magic);
     });
     const std::string why =
-        "rank 2 is gone: its connection has ended without a word (the process was killed or crashed)"
+        "rank 2 is gone: its connection has ended " +
+        std::string(round % 2 == 0 ? "in the middle of a message (the process was killed or crashed, or gave up)"
+                                   : "without a word (the process was killed or crashed)") +
         "; rank 3 had not come yet";
     return differs({texts[0], rank1_told}, {"rank 0 of 4: " + why, "frame 1, " + why});
   });

@@ -87,7 +87,7 @@ class tcp_call_at_root {
     }
     if (link.rank == call_.root && !call_.is_barrier) {
       const transfer t = receive_some(link.fd.get(), bytes_, from.payload);
-      if (t == transfer::ended) return end_text(link.rank, frame_receiver());
+      if (t == transfer::ended) return cut_text(link.rank) + ", in " + call_.text();
       if (t == transfer::blocked) return "";
     }
     from.is_complete = true;
@@ -148,7 +148,7 @@ inline std::string tcp_call_at_peer(tcp_link& root, int rank, const rendezvous_c
     if (theirs != call) return "rank 0 answered " + theirs.text() + " where this rank called " + call.text();
     t = gives ? transfer::done : receive_all(root.fd.get(), bytes, end);
     if (t == transfer::done) return "";
-    in = {};
+    if (t == transfer::ended) return cut_text(0) + ", in " + call.text();
   }
   if (t == transfer::late) {
     return "no answer of rank 0 to " + call.text() + " within " + span_text(span) +

@@ -72,6 +72,8 @@ class frame_receiver {
     }
   }
 
+  /// Of a frame, or of the text after it, a part has come.
+  bool is_cut() const { return got_ != 0 && !complete; }
   std::string text() const {
     return printable({reinterpret_cast<const char*>(text_.data()), static_cast<std::size_t>(frame.follow)});
   }
@@ -85,10 +87,17 @@ class frame_receiver {
   std::size_t got_ = 0, text_got_ = 0;
 };
 
+/// How a connection ended that ended within a message. Who gives up there cannot say why: see `tcp_link::is_cut`.
+inline std::string cut_text(int rank) {
+  return "rank " + std::to_string(rank) +
+         " is gone: its connection has ended in the middle of a message (the process was killed or crashed, or gave "
+         "up)";
+}
 /// What becomes of the job when rank `rank` says this, or nothing more, instead of what it is waited for.
 inline std::string last_words_text(int rank, const frame_receiver& in) {
   const std::string who = "rank " + std::to_string(rank);
   if (in.garbled) return who + " sent bytes that are no frame of the rendezvous";
+  if (in.is_cut()) return cut_text(rank);
   if (!in.complete)
     return who + " is gone: its connection has ended without a word (the process was killed or crashed)";
   if (in.frame.kind == frame_kind::failure) return who + " gave up: " + in.text();
