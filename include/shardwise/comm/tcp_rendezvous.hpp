@@ -30,7 +30,8 @@ inline namespace v0 {
 /// - a rank ends or is killed before all have come.
 /// What comes without the job's secret (where there is no secret: without its name) is a stranger. It is told why and
 /// dropped, and can neither end the start-up nor hold it up, whatever it sends or fails to send. Without a secret that
-/// is as much as a guessed name is worth: set one on machines that you share.
+/// is as much as a guessed name is worth: set one on machines that you share. It protects rank 0 only: the other ranks
+/// send it as it is to whoever listens at rank 0's address, and believe what they hear from there.
 ///
 /// Later calls throw on every rank where ranks do not make the same calls, where one is gone, or has not come by the
 /// deadline; rank 0, through which all goes, tells the others the first reason as soon as it is in a call itself. After

@@ -18,8 +18,9 @@ struct tcp_rendezvous_options {
   /// Of the job, or of the communicator that is made: at most 128 bytes. Keeps apart two jobs that were given one port.
   std::string name = {};
   /// At most 256 bytes, the same for all ranks of the job, and known to nobody else: from_environment takes it from
-  /// SHARDWISE_JOB_SECRET. It keeps jobs apart and strangers out. It is not encryption: who can read the network's
-  /// traffic can read the secret and all that is broadcast.
+  /// SHARDWISE_JOB_SECRET. It keeps stray jobs, and strangers who come to rank 0, out; no more. The other ranks do not
+  /// check rank 0: whoever listens at `host` and `port` in its place learns the secret, and is believed. Nor is it
+  /// encryption: whoever can read the network's traffic can read the secret and all that is broadcast.
   std::string secret = {};
   /// Rank 0 listens at this address and at no other: the name of a network interface ("lo", "eth0") or a numeric
   /// address. Empty: at the address that `host` stands for. "0.0.0.0" and "::" listen everywhere, if you say so here.
