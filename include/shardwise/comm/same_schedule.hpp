@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "shardwise/comm/detail/little_endian.hpp"
 #include "shardwise/comm/rendezvous.hpp"
 #include "shardwise/error.hpp"
 #include "shardwise/shard/manifest.hpp"
@@ -16,14 +17,12 @@ inline namespace v0 {
 
 namespace detail {
 
-// How manifests travel: numbers of 64 bits, the lowest byte first.
-inline void write_number(std::span<std::byte> to, std::size_t index, std::uint64_t n) {
-  for (std::size_t i = 0; i < 8; ++i) to[8 * index + i] = static_cast<std::byte>(n >> 8 * i);
+// How manifests travel: numbers of 64 bits, one after the other.
+inline void write_word(std::span<std::byte> to, std::size_t index, std::uint64_t n) {
+  write_little_endian(to.subspan(8 * index, 8), n);
 }
-inline std::uint64_t read_number(std::span<const std::byte> from, std::size_t index) {
-  std::uint64_t n = 0;
-  for (std::size_t i = 0; i < 8; ++i) n |= std::to_integer<std::uint64_t>(from[8 * index + i]) << 8 * i;
-  return n;
+inline std::uint64_t read_word(std::span<const std::byte> from, std::size_t index) {
+  return read_little_endian(from.subspan(8 * index, 8));
 }
 
 // What a rank says of its manifest: the fingerprint of all and the number of lines.
@@ -35,11 +34,11 @@ struct manifest_summary {
 template <rendezvous R>
 manifest_summary summary_of(R& ranks, const manifest_summary& mine, int root) {
   std::byte bytes[24];
-  write_number(bytes, 0, mine.high);
-  write_number(bytes, 1, mine.low);
-  write_number(bytes, 2, mine.lines);
+  write_word(bytes, 0, mine.high);
+  write_word(bytes, 1, mine.low);
+  write_word(bytes, 2, mine.lines);
   ranks.broadcast(bytes, root);
-  return {read_number(bytes, 0), read_number(bytes, 1), read_number(bytes, 2)};
+  return {read_word(bytes, 0), read_word(bytes, 1), read_word(bytes, 2)};
 }
 
 // The fingerprints of `root`'s lines, in messages that no rendezvous takes for garbage.
@@ -49,8 +48,8 @@ std::vector<std::byte> lines_of(R& ranks, const manifest& mine, std::uint64_t li
   std::vector<std::byte> all(static_cast<std::size_t>(lines) * 16);
   for (std::size_t i = 0; ranks.rank() == root && i < mine.size(); ++i) {
     const fingerprint f = mine.of_line(i);
-    write_number(all, 2 * i, f.high());
-    write_number(all, 2 * i + 1, f.low());
+    write_word(all, 2 * i, f.high());
+    write_word(all, 2 * i + 1, f.low());
   }
   for (std::size_t at = 0; at < all.size(); at += message) {
     ranks.broadcast(std::span(all).subspan(at, all.size() - at < message ? all.size() - at : message), root);
@@ -107,8 +106,8 @@ void require_same_schedule(R& ranks, const manifest& mine) {
   const std::vector<std::byte> b = detail::lines_of(ranks, mine, other.lines, who);
   std::size_t line = 0;
   while (16 * line < a.size() && 16 * line < b.size() &&
-         detail::read_number(a, 2 * line) == detail::read_number(b, 2 * line) &&
-         detail::read_number(a, 2 * line + 1) == detail::read_number(b, 2 * line + 1)) {
+         detail::read_word(a, 2 * line) == detail::read_word(b, 2 * line) &&
+         detail::read_word(a, 2 * line + 1) == detail::read_word(b, 2 * line + 1)) {
     ++line;
   }
   std::byte text_a[800], text_b[800];

@@ -9,6 +9,7 @@
 #include <span>
 #include <string_view>
 
+#include "shardwise/comm/detail/little_endian.hpp"
 #include "shardwise/version.hpp"
 
 namespace shardwise {
@@ -24,7 +25,8 @@ class wire_writer {
  public:
   explicit wire_writer(std::span<std::byte> to) : to_(to) {}
   void number(std::uint64_t x, std::size_t bytes) {
-    for (std::size_t i = 0; i < bytes; ++i) to_[at_++] = static_cast<std::byte>(x >> (8 * i));
+    write_little_endian(to_.subspan(at_, bytes), x);
+    at_ += bytes;
   }
   /// In a field of `room` bytes, the rest of which is zero.
   void text(std::string_view s, std::size_t room) {
@@ -43,8 +45,8 @@ class wire_reader {
  public:
   explicit wire_reader(std::span<const std::byte> from) : from_(from) {}
   std::uint64_t number(std::size_t bytes) {
-    std::uint64_t x = 0;
-    for (std::size_t i = 0; i < bytes; ++i) x |= std::uint64_t{std::to_integer<std::uint8_t>(from_[at_++])} << (8 * i);
+    const std::uint64_t x = read_little_endian(from_.subspan(at_, bytes));
+    at_ += bytes;
     return x;
   }
   std::uint32_t u32() { return static_cast<std::uint32_t>(number(4)); }
