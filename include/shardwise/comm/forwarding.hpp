@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "shardwise/comm/communicator.hpp"
+#include "shardwise/comm/detail/counts.hpp"
 #include "shardwise/comm/operation.hpp"
 
 namespace shardwise {
@@ -67,7 +68,7 @@ class forwarding_communicator {
                        std::span<const std::size_t> columns, dtype type,
                        stream_type stream) requires can_gather_last_dim<base_type> {
     make(
-        operation::gather_last_dim, [&] { return rows * sum_of(columns) * size_of(type); },
+        operation::gather_last_dim, [&] { return rows * detail::sum_of_counts(columns) * size_of(type); },
         [&] { base_.gather_last_dim(send, send_stride, recv, recv_stride, rows, columns, type, stream); });
   }
 
@@ -86,7 +87,7 @@ class forwarding_communicator {
                   std::span<const std::size_t> recv_counts, dtype type,
                   stream_type stream) requires can_all_to_all<base_type> {
     make(
-        operation::all_to_all, [&] { return sum_of(recv_counts) * size_of(type); },
+        operation::all_to_all, [&] { return detail::sum_of_counts(recv_counts) * size_of(type); },
         [&] { base_.all_to_all(send, send_counts, recv, recv_counts, type, stream); });
   }
 
@@ -105,11 +106,6 @@ class forwarding_communicator {
   static std::size_t no_bytes() { return 0; }
   static auto bytes_of(std::size_t count, dtype type) {
     return [=] { return count * size_of(type); };
-  }
-  static std::size_t sum_of(std::span<const std::size_t> counts) {
-    std::size_t sum = 0;
-    for (const std::size_t n : counts) sum += n;
-    return sum;
   }
   Base base_;
 };

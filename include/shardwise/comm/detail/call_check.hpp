@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <string_view>
 
+#include "shardwise/comm/detail/counts.hpp"
 #include "shardwise/comm/detail/in_process_call.hpp"
 #include "shardwise/comm/detail/reduce.hpp"
 #include "shardwise/comm/operation.hpp"
@@ -31,7 +32,7 @@ inline std::string_view fault_of(const in_process_call& c, int rank, int size) {
       break;
     case operation::gather_last_dim: {
       if (c.send_counts.size() != ranks) return "it needs one count for each rank of this communicator";
-      const std::size_t width = c.send_counts[mine], all = sum_of_first(c.send_counts, ranks);
+      const std::size_t width = c.send_counts[mine], all = sum_of_counts(c.send_counts);
       if (c.count > 1 && (c.send_stride < width || c.recv_stride < all)) {
         return "rows overlap: a stride is too short";
       }
@@ -43,8 +44,8 @@ inline std::string_view fault_of(const in_process_call& c, int rank, int size) {
       if (c.send_counts.size() != ranks || c.recv_counts.size() != ranks) {
         return "it needs one count for each rank of this communicator";
       }
-      sent = sum_of_first(c.send_counts, ranks);
-      received = sum_of_first(c.recv_counts, ranks);
+      sent = sum_of_counts(c.send_counts);
+      received = sum_of_counts(c.recv_counts);
       break;
   }
   if ((sent != 0 && c.send == nullptr) || (received != 0 && c.recv == nullptr)) return "a buffer is null";

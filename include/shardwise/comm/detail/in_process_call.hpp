@@ -74,12 +74,6 @@ inline bool same(const in_process_call& a, const in_process_call& b) {
          (a.op != operation::gather_last_dim || std::ranges::equal(a.send_counts, b.send_counts));
 }
 
-inline std::size_t sum_of_first(std::span<const std::size_t> counts, std::size_t n) {
-  std::size_t sum = 0;
-  for (std::size_t i = 0; i < n; ++i) sum += counts[i];
-  return sum;
-}
-
 }  // namespace detail
 }  // namespace v0
 }  // namespace shardwise

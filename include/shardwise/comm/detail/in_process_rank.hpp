@@ -11,6 +11,7 @@
 
 #include "shardwise/comm/communicator.hpp"
 #include "shardwise/comm/detail/call_check.hpp"
+#include "shardwise/comm/detail/counts.hpp"
 #include "shardwise/comm/detail/in_process_call.hpp"
 #include "shardwise/comm/detail/in_process_group.hpp"
 #include "shardwise/comm/detail/reduce.hpp"
@@ -138,7 +139,7 @@ class in_process_communicator {
     for (int r = 0; r < size(); ++r) {
       const call& from = group_->call_of(r);
       const std::size_t n = recv_counts[static_cast<std::size_t>(r)] * bytes;
-      const std::size_t at = detail::sum_of_first(from.send_counts, static_cast<std::size_t>(rank_)) * bytes;
+      const std::size_t at = detail::sum_of_counts(from.send_counts.first(static_cast<std::size_t>(rank_))) * bytes;
       if (n == 0) continue;
       copy(to, from.sent() + at, n);
       to += n;
