@@ -324,7 +324,7 @@ TEST_CASE("a directory that cannot be shared safely is refused") {
     sw::detail::private_directory::open_or_make(made, failure).remove_all("");
     CHECK(::rmdir(made.c_str()) == 0);
   }
-  refused("the deadline is 0 ms", at, [](auto& o) { o.deadline = 0ms; });
+  refused("the deadline of file_rendezvous is 0 ms; it must be above 0", at, [](auto& o) { o.deadline = 0ms; });
   refused("/shardwise-job cannot be made: No such file or directory", at, [](auto& o) { o.directory += "/nowhere"; });
   REQUIRE(::mkdir(at.job().c_str(), 0700) == 0);
   REQUIRE(::chmod(at.job().c_str(), 0777) == 0);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shardwise/comm/in_process.hpp"
 
+#include <chrono>
 #include <vector>
 
 #include "catch.hpp"
@@ -23,7 +24,7 @@ TEST_CASE("ranks in a process hold to what a communicator promises") {
   }
 }
 
-TEST_CASE("in_process returns what the ranks return, by rank") {
+TEST_CASE("in_process returns what the ranks return, by rank, and refuses what no ranks can be") {
   struct token {  // neither default constructible nor copyable
     explicit token(int i) : id(i) {}
     token(token&&) = default;
@@ -39,4 +40,6 @@ TEST_CASE("in_process returns what the ranks return, by rank") {
   sw::in_process(2, [&](ranked& c) { seen[as_size(c.rank())] = c.size(); });
   CHECK(seen == std::vector<int>{2, 2});
   CHECK_THROWS_MATCHES(sw::in_process(0, [](ranked&) {}), sw::comm_error, says("at least 1 rank"));
+  CHECK_THROWS_MATCHES(sw::in_process(2, [](ranked&) {}, {.deadline = std::chrono::milliseconds(0)}), sw::comm_error,
+                       says("the deadline of in_process is 0 ms; it must be above 0"));
 }

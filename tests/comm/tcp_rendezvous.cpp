@@ -136,7 +136,7 @@ TEST_CASE("what cannot be a rendezvous is refused before a socket is made") {
   refused("no host", [](auto& o) { o.host = ""; });
   refused("the secret has 257 bytes; 256 are the most", [](auto& o) { o.secret = std::string(257, 'x'); });
   refused("the name has 129 bytes; 128 are the most", [](auto& o) { o.name = std::string(129, 'x'); });
-  refused("the deadline is 0 ms; it must be above 0", [](auto& o) { o.deadline = 0ms; });
+  refused("the deadline of tcp_rendezvous is 0 ms; it must be above 0", [](auto& o) { o.deadline = 0ms; });
   refused("the host 'no such host.invalid' had no address within 100 ms: ",
           [](auto& o) { o.host = "no such host.invalid"; });
   refused("the host '0.0.0.0' is every address of a machine", [](auto& o) { o.host = "0.0.0.0", o.rank = 0; });

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Ranks as threads of one process: a communicator without a GPU, without a network and without a hang.
 #pragma once
-#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <exception>
@@ -14,6 +13,7 @@
 #include <vector>
 
 #include "shardwise/comm/communicator.hpp"
+#include "shardwise/comm/detail/deadline.hpp"
 #include "shardwise/comm/detail/in_process_rank.hpp"
 
 namespace shardwise {
@@ -89,11 +89,7 @@ class in_process_threads {
 template <class F>
 auto in_process(int ranks, F&& fn, in_process_options options = {}) {
   using result = std::decay_t<std::invoke_result_t<F&, in_process_communicator&>>;
-  if (options.deadline <= std::chrono::milliseconds(0)) {
-    detail::raise(comm_error("the deadline of in_process is ", options.deadline.count(), " ms; it must be above 0"));
-  }
-  // A deadline of years is one of a year: the clock's own arithmetic must not overflow.
-  options.deadline = std::min<std::chrono::milliseconds>(options.deadline, std::chrono::hours(24 * 365));
+  options.deadline = detail::require_deadline(options.deadline, "in_process");
   if (ranks < 1) detail::raise(comm_error("in_process needs at least 1 rank, and was asked for ", ranks));
   const auto world = std::make_shared<detail::in_process_world>(ranks, options.deadline);
   const auto group = detail::in_process_group::whole(world);

@@ -2,7 +2,6 @@
 // A communicator whose ranks are processes of an MPI job.
 #pragma once
 #include <algorithm>
-#include <chrono>
 #include <climits>
 #include <cstddef>
 #include <cstring>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "shardwise/comm/communicator.hpp"
+#include "shardwise/comm/detail/deadline.hpp"
 #include "shardwise/mpi/detail/layout.hpp"
 #include "shardwise/mpi/detail/pieces.hpp"
 #include "shardwise/mpi/detail/state.hpp"
@@ -42,12 +42,7 @@ class communicator {
   /// call it. Throws `comm_error` where MPI is not initialized, or cannot be called on this thread.
   static communicator adopt(MPI_Comm comm, options o = {}) {
     require_usable(comm);
-    if (o.deadline <= std::chrono::milliseconds(0)) {
-      shardwise::detail::raise(
-          comm_error("the deadline of mpi::communicator is ", o.deadline.count(), " ms; it must be above 0"));
-    }
-    // A deadline of years is one of a year: the clock's own arithmetic must not overflow.
-    o.deadline = std::min<std::chrono::milliseconds>(o.deadline, std::chrono::hours(24 * 365));
+    o.deadline = shardwise::detail::require_deadline(o.deadline, "mpi::communicator");
     o.largest_message = std::clamp<std::size_t>(o.largest_message, 1, options().largest_message);
     return communicator(std::make_unique<detail::state>(comm, std::move(o)));
   }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a communicator is called, how long it waits, and what NCCL is told of it.
 #pragma once
-#include <algorithm>
 #include <chrono>
 #include <optional>
 #include <string>
 
+#include "shardwise/comm/detail/deadline.hpp"
 #include "shardwise/nccl/error.hpp"
 
 namespace shardwise {
@@ -34,14 +34,14 @@ struct options {
 };
 
 namespace detail {
-// As they are used: a deadline of years is one of a year, which no clock's arithmetic overflows.
+// As they are used.
 inline options checked(options o) {
   for (std::chrono::milliseconds* t : {&o.deadline, &o.init_deadline, &o.abort_grace}) {
     if (*t <= std::chrono::milliseconds(0)) {
       shardwise::detail::raise(error(fault::refused, ncclInvalidUsage, "a deadline of the communicator ", o.name,
                                      " is ", t->count(), " ms; it must be above 0"));
     }
-    *t = std::min<std::chrono::milliseconds>(*t, std::chrono::hours(24 * 365));
+    *t = shardwise::detail::at_most_a_year(*t);
   }
   return o;
 }

@@ -42,12 +42,16 @@ class deadline {
   clock::time_point at_;
 };
 
-/// A deadline as an option: above 0, and of a year at most, so that the clock's own arithmetic does not overflow.
+/// A deadline of years is one of a year: the clock's own arithmetic must not overflow.
+constexpr std::chrono::milliseconds at_most_a_year(std::chrono::milliseconds span) {
+  return std::min<std::chrono::milliseconds>(span, std::chrono::hours(24 * 365));
+}
+/// A deadline as an option of `of`: above 0, and of a year at most.
 inline std::chrono::milliseconds require_deadline(std::chrono::milliseconds span, std::string_view of) {
   if (span <= std::chrono::milliseconds(0)) {
-    raise(comm_error(of, ": the deadline is ", span.count(), " ms; it must be above 0"));
+    raise(comm_error("the deadline of ", of, " is ", span.count(), " ms; it must be above 0"));
   }
-  return std::min<std::chrono::milliseconds>(span, std::chrono::hours(24 * 365));
+  return at_most_a_year(span);
 }
 
 }  // namespace detail
