@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The point in time at which a wait ends, come what may.
+// The point in time at which a wait ends, come what may, and how the wait is spelled.
 #pragma once
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "shardwise/error.hpp"
@@ -52,6 +53,12 @@ inline std::chrono::milliseconds require_deadline(std::chrono::milliseconds span
     raise(comm_error("the deadline of ", of, " is ", span.count(), " ms; it must be above 0"));
   }
   return at_most_a_year(span);
+}
+
+/// "30 s", "250 ms"
+inline std::string span_text(std::chrono::milliseconds span) {
+  const auto ms = span.count();
+  return ms % 1000 == 0 ? std::to_string(ms / 1000) + " s" : std::to_string(ms) + " ms";
 }
 
 }  // namespace detail

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "shardwise/comm/detail/collective_place.hpp"
+#include "shardwise/comm/detail/deadline.hpp"
 #include "shardwise/error.hpp"
 
 namespace shardwise {
@@ -98,10 +99,7 @@ class in_process_world {
       append_rank(text, text.text().empty() ? "rank " : "; rank ", r);
       text.append(" did not come to ");
       place.words_of(text);
-      const auto ms = deadline_.count();
-      text.append(" within ");
-      text.append(ms % 1000 == 0 ? ms / 1000 : ms);
-      text.append(ms % 1000 == 0 ? " s: it " : " ms: it ");
+      text.append(" within " + span_text(deadline_) + ": it ");
       if (state(r).place.number == 0) {
         text.append("has called no collective");
       } else {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the errors of all rendezvous have in common: how a call, a wait and a list of ranks are spelled.
+// What the errors of all rendezvous have in common: how a call and a list of ranks are spelled.
 #pragma once
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -33,12 +32,6 @@ struct rendezvous_call {
 inline std::string mismatch_text(int rank, const std::string& theirs, const std::string& ours) {
   return "rank " + std::to_string(rank) + " called " + theirs + ", rank 0 called " + ours +
          ": every rank must make the same calls with the same sizes, in the same order";
-}
-
-/// "30 s", "250 ms"
-inline std::string span_text(std::chrono::milliseconds span) {
-  const auto ms = span.count();
-  return ms % 1000 == 0 ? std::to_string(ms / 1000) + " s" : std::to_string(ms) + " ms";
 }
 
 /// "rank 2", "ranks 1, 2 and 3", "ranks 0, ... and 12 more"

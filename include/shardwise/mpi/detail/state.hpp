@@ -18,6 +18,7 @@
 
 #include "shardwise/comm/detail/call_check.hpp"
 #include "shardwise/comm/detail/collective_place.hpp"
+#include "shardwise/comm/detail/deadline.hpp"
 #include "shardwise/comm/detail/in_process_call.hpp"
 #include "shardwise/comm/detail/mismatch.hpp"
 #include "shardwise/error.hpp"
@@ -197,10 +198,7 @@ class state {
 
   [[noreturn]] void fail_of_deadline(const call& c) noexcept {
     comm_error text = called(c);
-    const auto ms = options_.deadline.count();
-    text.append(", and it was not done within ");
-    text.append(ms % 1000 == 0 ? ms / 1000 : ms);
-    text.append(ms % 1000 == 0 ? " s" : " ms");
+    text.append(", and it was not done within " + shardwise::detail::span_text(options_.deadline));
     text.append(": a rank died, left, never came, or called something else; compare what the ranks say");
     fail(text);
   }
