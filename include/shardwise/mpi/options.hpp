@@ -11,7 +11,7 @@ namespace shardwise {
 inline namespace v0 {
 namespace mpi {
 
-/// A value; what a communicator does is said of each of its members.
+/// A value; what must be the same on all ranks is said of each.
 struct options {
   /// How long a rank waits for the others in one collective, and in the release of a communicator that `split` made.
   std::chrono::milliseconds deadline = std::chrono::seconds(30);
