@@ -2,7 +2,6 @@
 // What becomes of the others when a rank throws, returns or does not come, and when ranks do not agree.
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
 #include <functional>
 #include <stdexcept>
 #include <string>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "fault_rounds.hpp"
 #include "shardwise/comm/in_process.hpp"
 #include "support.hpp"
 
@@ -131,16 +131,11 @@ std::string one_never_comes(int ranks, int who, sw::operation op, std::chrono::m
   return "";
 }
 
-int rounds() {
-  const char* wanted = std::getenv("SHARDWISE_FAULT_ROUNDS");
-  return wanted != nullptr ? std::atoi(wanted) : 20;
-}
-
 }  // namespace
 
 TEST_CASE("a rank that throws, returns or never comes ends the others, in each collective, time after time") {
   constexpr int counts[] = {2, 3, 8};
-  const int n = rounds();
+  const int n = fault_rounds(20);
   REQUIRE(n > 0);
   for (int round = 0; round < n; ++round) {
     const int ranks = counts[round % 3], who = (round / 3) % ranks;

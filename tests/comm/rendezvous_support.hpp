@@ -5,13 +5,13 @@
 
 #include <chrono>
 #include <cstddef>
-#include <cstdlib>
 #include <span>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "catch.hpp"
+#include "fault_rounds.hpp"
 #include "shardwise/comm.hpp"
 
 namespace rendezvous_test {
@@ -114,11 +114,6 @@ class held_by_process {
   int descriptors_ = 0, threads_ = 0;
 };
 
-inline int rounds(int usually) {
-  const char* wanted = std::getenv("SHARDWISE_FAULT_ROUNDS");
-  return wanted != nullptr ? std::atoi(wanted) : usually;
-}
-
 /// A round whose fault is an absence lasts as long as its deadline: so many of those, unless more are wanted.
 inline constexpr int few_rounds = 50;
 
@@ -146,7 +141,7 @@ inline bool says_late(const std::string& text, const std::string& what, millisec
 template <class F>
 void for_rounds(F round, int usually = 200) {
   const held_by_process before;
-  const int n = rounds(usually);
+  const int n = fault_rounds(usually);
   REQUIRE(n > 0);
   for (int i = 0; i < n; ++i) {
     CAPTURE(i);

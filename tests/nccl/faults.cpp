@@ -101,7 +101,7 @@ const std::pair<int, const char*> codes[] = {
 
 TEST_CASE("each result of NCCL, given by each function, is told by name and ends all ranks", "[nccl][faults]") {
   clean_slate slate;
-  const int n = rounds(200);
+  const int n = fault_rounds(200);
   REQUIRE(n > 0);
   sw::nccl::options opts{.name = "tp", .deadline = 20ms};
   for (int round = 0; round < n; ++round) {
@@ -127,7 +127,7 @@ TEST_CASE("each result of NCCL, given by each function, is told by name and ends
 
 TEST_CASE("an error that NCCL reports later is found by whoever waits", "[nccl][faults]") {
   clean_slate slate;
-  const int n = rounds(200);
+  const int n = fault_rounds(200);
   const sw::nccl::options opts{.name = "tp", .deadline = 10s};
   for (int round = 0; round < n; ++round) {
     const auto& [code, words] = codes[static_cast<std::size_t>(round) % 6];
@@ -148,7 +148,7 @@ TEST_CASE("an error that NCCL reports later is found by whoever waits", "[nccl][
 
 TEST_CASE("a rank that does not come is found at the deadline, with the call that waits for it", "[nccl][faults]") {
   clean_slate slate;
-  const int n = rounds(200);
+  const int n = fault_rounds(200);
   sw::nccl::options opts{.name = "tp", .deadline = 10ms};
   for (int round = 0; round < n; ++round) {
     opts.blocking = round % 5 == 4;
@@ -180,7 +180,7 @@ TEST_CASE("a rank that does not come is found at the deadline, with the call tha
 
 TEST_CASE("a rank that goes away before a collective or after one is found by the others", "[nccl][faults]") {
   clean_slate slate;
-  const int n = rounds(200);
+  const int n = fault_rounds(200);
   const sw::nccl::options opts{.name = "tp", .deadline = 200ms};
   for (int round = 0; round < n; ++round) {
     const int ranks = 2 + round % 3;
@@ -204,7 +204,7 @@ TEST_CASE("a rank that goes away before a collective or after one is found by th
 
 TEST_CASE("a wrong count, type, operation, root or order ends all ranks", "[nccl][faults]") {
   clean_slate slate;
-  const int n = rounds(200);
+  const int n = fault_rounds(200);
   const sw::nccl::options opts{.name = "tp", .deadline = 20ms};
   const auto f32 = sw::dtype::f32;
   const auto sum = sw::reduction::sum;
@@ -234,7 +234,7 @@ TEST_CASE("a wrong count, type, operation, root or order ends all ranks", "[nccl
 
 TEST_CASE("an abort that hangs is not waited for, and the error says so", "[nccl][faults]") {
   clean_slate slate;
-  const int n = rounds(50);
+  const int n = fault_rounds(50);
   const sw::nccl::options opts{.name = "tp", .deadline = 5ms, .abort_grace = 5ms};
   for (int round = 0; round < n; ++round) {
     CAPTURE(round);
@@ -258,7 +258,7 @@ TEST_CASE("an abort that hangs is not waited for, and the error says so", "[nccl
 
 TEST_CASE("making a communicator ends by its deadline, with NCCL's result or without", "[nccl][faults]") {
   clean_slate slate;
-  const int n = rounds(200);
+  const int n = fault_rounds(200);
   for (int round = 0; round < n; ++round) {
     const bool late = round % 2 == 0;
     const auto& [code, words] = codes[static_cast<std::size_t>(round / 2) % 6];
@@ -307,7 +307,7 @@ TEST_CASE("where rank 0 cannot make the id, all ranks are told", "[nccl][faults]
 
 TEST_CASE("a split that fails or takes too long poisons the communicator", "[nccl][faults]") {
   clean_slate slate;
-  const int n = rounds(200);
+  const int n = fault_rounds(200);
   for (int round = 0; round < n; ++round) {
     const bool late = round % 2 == 0;
     const auto& [code, words] = codes[static_cast<std::size_t>(round / 2) % 6];
@@ -352,7 +352,7 @@ TEST_CASE("a split whose ranks come late is waited for", "[nccl][faults]") {
 
 TEST_CASE("what a failed split has made all the same is ended", "[nccl][faults]") {
   clean_slate slate;
-  const int n = rounds(20);
+  const int n = fault_rounds(20);
   for (int round = 0; round < n; ++round) {
     CAPTURE(round);
     const auto texts = on_gpus(1, {.name = "tp"}, [](gpu_rank& comm, cudaStream_t, host_rank&) {
@@ -373,7 +373,7 @@ TEST_CASE("what a failed split has made all the same is ended", "[nccl][faults]"
 
 TEST_CASE("the destructor ends at its deadline, whatever hangs", "[nccl][faults]") {
   clean_slate slate;
-  const int n = rounds(200);
+  const int n = fault_rounds(200);
   for (int round = 0; round < n; ++round) {
     const int kind = round % 3;
     CAPTURE(round, kind);

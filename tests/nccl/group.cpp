@@ -223,7 +223,8 @@ TEST_CASE("a collective that has to be one group is refused where NCCL documents
   s.size = 1025;
   s.last = {.op = sw::operation::all_to_all, .type = sw::dtype::bf16};
   CHECK(error_of([&] { sw::nccl::detail::require_one_group(s, 2048); }).empty());
-  CHECK(error_of([&] { sw::nccl::detail::require_one_group(s, 2050); }) ==
-        "rank 0 of 1025 (ep): all_to_all of bf16: it takes 2050 calls in one group, and NCCL documents at most 2048: use "
-        "communicators of fewer ranks (groups, split)");
+  CHECK(
+      error_of([&] { sw::nccl::detail::require_one_group(s, 2050); }) ==
+      "rank 0 of 1025 (ep): all_to_all of bf16: it takes 2050 calls in one group, and NCCL documents at most 2048: use "
+      "communicators of fewer ranks (groups, split)");
 }

@@ -11,7 +11,7 @@
 using namespace nccl_test;
 
 TEST_CASE("a rank that is killed before a collective or inside one is found by the others", "[nccl][faults]") {
-  const int n = rounds(20);
+  const int n = fault_rounds(20);
   for (int round = 0; round < n; ++round) {
     const int ranks = 2 + round % 2, victim = round / 2 % ranks;
     const char* const function = round % 3 == 0 ? "ncclBroadcast" : "ncclAllReduce";

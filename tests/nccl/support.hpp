@@ -3,7 +3,6 @@
 #pragma once
 #include <dirent.h>
 #include <chrono>
-#include <cstdlib>
 #include <functional>
 #include <string>
 #include <thread>
@@ -13,6 +12,7 @@
 
 #include "cuda/copy_now.hpp"
 #include "fake/fake_gpu.hpp"
+#include "fault_rounds.hpp"
 #include "shardwise/comm/in_process.hpp"
 #include "shardwise/comm/rendezvous.hpp"
 #include "shardwise/cuda.hpp"
@@ -132,11 +132,5 @@ class clean_slate {
   int threads_ = 0, descriptors_ = 0;
   fake_gpu::live_objects live_;
 };
-
-/// How often each fault is tried.
-inline int rounds(int usual) {
-  const char* wanted = std::getenv("SHARDWISE_FAULT_ROUNDS");
-  return wanted != nullptr ? std::atoi(wanted) : usual;
-}
 
 }  // namespace nccl_test
