@@ -161,9 +161,9 @@ bool run(const options& o) {
   const local_head head = load_head(sharding, ranks.rank(), source, stream);
   const sw::cuda::device_memory on_device(states.values.size() * sizeof(float));
   // On the stream that reads it: an own stream does not wait for cudaMemcpy's copies of pageable memory.
-  sw::cuda::check(cudaMemcpyAsync(on_device.data(), states.values.data(), on_device.bytes(), cudaMemcpyHostToDevice,
-                                  stream.get()),
-                  "cudaMemcpyAsync");
+  sw::cuda::check(
+      cudaMemcpyAsync(on_device.data(), states.values.data(), on_device.bytes(), cudaMemcpyHostToDevice, stream.get()),
+      "cudaMemcpyAsync");
   sw::tally calls;
   sw::counted comm(ranks, calls);
   stepper step(comm, ranks, sharding, head, o.tokens == 0 ? states.rows : o.tokens, {.row_major_up_to = o.rows_up_to},

@@ -319,7 +319,7 @@ TEST_CASE("a directory that cannot be shared safely is refused") {
   for (const auto& [job, name] : {std::pair(std::string(200, 'x'), std::string(200, 'x')),
                                   std::pair(std::string(66, ':') + ".-", escaped + ".-")}) {
     const std::string made = at.path() + "/shardwise-" + name;
-    refused("rank 1 did not come to " + made, at, [&](auto& o) { o.job = job; });
+    refused("rank 1 did not come to " + made, at, [&, job = job](auto& o) { o.job = job; });
     std::string failure;
     sw::detail::private_directory::open_or_make(made, failure).remove_all("");
     CHECK(::rmdir(made.c_str()) == 0);

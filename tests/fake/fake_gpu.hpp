@@ -23,9 +23,9 @@ enum class action {
   hang,  ///< the call's work never ends, until its communicator is aborted; ncclCommInitRank and the like hang in the
          ///< call
   async_error,  ///< the call's work sets the communicator's asynchronous error to `result`, and hangs
-  delay,        ///< the call takes `milliseconds` longer; a collective of a non-blocking communicator is on the stream so
-                ///< much later
-  kill,         ///< the process ends by SIGKILL in the call
+  delay,  ///< the call takes `milliseconds` longer; a collective of a non-blocking communicator is on the stream so
+          ///< much later
+  kill,   ///< the process ends by SIGKILL in the call
   kill_inside,  ///< the process ends by SIGKILL in the middle of the collective, after it has given its first part
 };
 
