@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cuda/copy_now.hpp"
+#include "error_of.hpp"
 #include "fake/fake_gpu.hpp"
 #include "fault_rounds.hpp"
 #include "shardwise/comm/in_process.hpp"
@@ -36,17 +37,6 @@ auto on_gpus(int ranks, sw::nccl::options opts, F f) {
     cu::stream stream;
     return f(comm, stream.get(), host);
   });
-}
-
-/// What `f` throws; "" if nothing. Anything but an nccl::error passes.
-template <class F>
-std::string error_of(F f) {
-  try {
-    f();
-  } catch (const sw::nccl::error& e) {
-    return e.what();
-  }
-  return "";
 }
 
 inline bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }

@@ -3,9 +3,8 @@
 #pragma once
 #include <cstddef>
 #include <span>
-#include <utility>
 
-#include "shardwise/cuda/error.hpp"
+#include "shardwise/cuda/detail/owned_memory.hpp"
 
 namespace shardwise {
 inline namespace v0 {
@@ -13,33 +12,15 @@ namespace cuda {
 
 /// `bytes` of page-locked host memory, which any device may copy from and to; no memory for 0. Move-only; one thread at
 /// a time moves or destroys it. It must outlive the copies that use it: the destructor does not wait for them.
-class pinned_memory {
+class pinned_memory : public detail::owned_memory<cudaFreeHost> {
  public:
   pinned_memory() = default;
-  explicit pinned_memory(std::size_t bytes) : bytes_(bytes) {
-    if (bytes == 0) return;
-    const cudaError_t code = cudaHostAlloc(&data_, bytes, cudaHostAllocPortable);
-    if (code != cudaSuccess) [[unlikely]]
-      detail::fail(code, "cudaHostAlloc", " of ", bytes, " bytes");
-  }
-  pinned_memory(pinned_memory&& other) noexcept
-      : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
-  pinned_memory& operator=(pinned_memory&& other) noexcept {
-    std::swap(data_, other.data_);
-    std::swap(bytes_, other.bytes_);
-    return *this;
-  }
-  ~pinned_memory() {
-    if (data_ != nullptr) (void)cudaFreeHost(data_);
-  }
+  explicit pinned_memory(std::size_t bytes)
+      : owned_memory(bytes, "cudaHostAlloc",
+                     [bytes](void** data) { return cudaHostAlloc(data, bytes, cudaHostAllocPortable); }) {}
 
-  std::byte* data() const { return static_cast<std::byte*>(data_); }
-  std::size_t bytes() const { return bytes_; }
-  std::span<std::byte> span() const { return {data(), bytes_}; }
-
- private:
-  void* data_ = nullptr;
-  std::size_t bytes_ = 0;
+  std::byte* data() const { return static_cast<std::byte*>(address()); }
+  std::span<std::byte> span() const { return {data(), bytes()}; }
 };
 
 }  // namespace cuda

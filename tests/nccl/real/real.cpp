@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "../error_of.hpp"
 #include "catch.hpp"
 #include "cuda/copy_now.hpp"
 #include "shardwise/cuda/device_memory.hpp"
@@ -13,18 +14,9 @@
 
 namespace sw = shardwise;
 namespace cu = shardwise::cuda;
+using nccl_test::error_of;
 
 namespace {
-
-template <class F>
-std::string error_of(F f) {
-  try {
-    f();
-  } catch (const sw::nccl::error& e) {
-    return e.what();
-  }
-  return "";
-}
 
 bool no_device() {
   if (cu::device_count() != 0) return false;
