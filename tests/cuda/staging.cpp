@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -49,11 +50,11 @@ struct one_tensor {
     source.add(name, tensor_view(bytes.data(), type, {values.size()}));
     tree.add(name, type, {values.size()});
   }
-  void load(sw::cuda::staging& staging) const {
+  void load(sw::cuda::staging& staging, const sw::load_options& options = {}) const {
     const auto to = [&](const sw::sharded_parameter& p, const tensor_shape& shape) {
       return tensor_view(static_cast<std::byte*>(memory.data()), p.type, shape);
     };
-    sw::load(sw::shard(sw::plan({{"norm", sw::replicate}}), tree), 0, source, to, staging);
+    sw::load(sw::shard(sw::plan({{"norm", sw::replicate}}), tree), 0, source, to, staging, options);
   }
   bool there(std::size_t n) const {
     return download(memory.data(), n) == support::bytes(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(n));
@@ -121,4 +122,22 @@ TEST_CASE("a staging ends on its own device, whichever is current, and leaves th
   }
   CHECK(sw::cuda::current_device() == 0);
   CHECK(fake_gpu::counted().findings == 0);
+}
+
+TEST_CASE("a staging that ends while its stream is captured leaves the capture alone") {
+  const sw::cuda::stream stream;
+  const one_tensor t("norm.a", dtype::f32, std::vector<float>{1, 2});
+  auto* const staging = new sw::cuda::staging(stream);
+  const auto stop = [](const auto&...) { throw std::runtime_error("stop"); };
+  CHECK_THROWS_AS(t.load(*staging, {.progress = stop}), std::runtime_error);
+  sw::cuda::check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed), "cudaStreamBeginCapture");
+  fake_gpu::reset_counts();
+  delete staging;
+  CHECK(fake_gpu::calls("cudaEventRecord") == 0);
+  cudaGraph_t graph = nullptr;
+  sw::cuda::check(cudaStreamEndCapture(stream, &graph), "cudaStreamEndCapture");
+  std::size_t nodes = 1;
+  sw::cuda::check(cudaGraphGetNodes(graph, nullptr, &nodes), "cudaGraphGetNodes");
+  CHECK(nodes == 0);
+  sw::cuda::check(cudaGraphDestroy(graph), "cudaGraphDestroy");
 }

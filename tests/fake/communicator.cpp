@@ -210,6 +210,10 @@ ncclResult_t ncclCommAbort(ncclComm_t comm) {
   if (comm == nullptr) return ncclSuccess;
   if (const auto e = check_known(comm, function::ncclCommAbort); e != ncclSuccess) return e;
   if (hit && hit->what == fake_gpu::action::hang) comm->hang();
+  if (comm->blocking && comm->state == life::finalized) {
+    const std::unique_lock ending(comm->ending_work, std::try_to_lock);
+    if (!ending) return refuse(misuse::aborted_in_finalize, "rank %d", comm->rank);
+  }
   if (comm->abort.exchange(true)) return refuse(misuse::used_after_abort, "ncclCommAbort, rank %d", comm->rank);
   if (const auto world = comm->world()) world->ring();
   leave(*comm, life::aborted, presence::left);

@@ -76,12 +76,14 @@ ncclResult_t check_config(const ncclConfig_t* given, ncclConfig_t& config) {
   }
   const std::size_t size = std::min(given->size, sizeof config);
   std::memcpy(static_cast<void*>(&config), given, size);
+  // init.cc envConfigOverride
+  if (const char* blocking = std::getenv("NCCL_COMM_BLOCKING")) config.blocking = std::atoi(blocking);
   const auto undefined = [](int value) { return value == NCCL_CONFIG_UNDEF_INT; };
   if (!undefined(config.blocking) && config.blocking != 0 && config.blocking != 1) {
     return refuse(misuse::bad_config, "Invalid config blocking attribute value %d", config.blocking);
   }
   if ((!undefined(config.minCTAs) && config.minCTAs <= 0) || (!undefined(config.maxCTAs) && config.maxCTAs <= 0) ||
-      (!undefined(config.minCTAs) && !undefined(config.maxCTAs) && config.minCTAs > config.maxCTAs)) {
+      (config.minCTAs > config.maxCTAs)) {  // init.cc parseCommConfig: also where the greatest number is not set
     return refuse(misuse::bad_config, "Invalid config min/max channels attribute value %d/%d", config.minCTAs,
                   config.maxCTAs);
   }

@@ -31,7 +31,6 @@ enum class misuse : int {
   bad_id,
   bad_config,
   duplicate_gpu,
-  bad_color,
   stream_of_other_device,
   dead_stream,
   ranks_disagree,
@@ -41,6 +40,7 @@ enum class misuse : int {
   peers_disagree,
   dangling_name,
   end_while_captured,
+  aborted_in_finalize,
   total
 };
 
@@ -103,8 +103,6 @@ inline constexpr refusal refusals[] = {
      ncclInvalidArgument, in_nccl::refused, "init.cc parseCommConfig"},
     {misuse::duplicate_gpu, "two ranks on one device of one host", ncclInvalidUsage, in_nccl::refused,
      "init.cc initTransportsRank: 'Duplicate GPU detected : rank %d and rank %d both on CUDA device %lx'"},
-    {misuse::bad_color, "negative color that is not NCCL_SPLIT_NOCOLOR", ncclInvalidArgument, in_nccl::refused,
-     "init.cc ncclCommInitChildComm / commGetSplitInfo: colors are not negative"},
     {misuse::stream_of_other_device, "stream of another device", ncclUnhandledCudaError, in_nccl::refused,
      "enqueue.cc ncclLaunchKernel: CUDA launches no kernel of one device into another's stream"},
     {misuse::dead_stream, "stream that was destroyed", ncclUnhandledCudaError, in_nccl::refused,
@@ -124,8 +122,11 @@ inline constexpr refusal refusals[] = {
     {misuse::end_while_captured, "communicator ended before the graphs that captured it", ncclInvalidUsage,
      in_nccl::hang_or_corrupt,
      "init.cc commDestroySync, the job of ncclCommFinalize: waits for localPersistentRefs and does not look at the "
-     "abort "
-     "flag; ncclCommAbort joins it"},
+     "abort flag; ncclCommAbort joins the job of a non-blocking one"},
+    {misuse::aborted_in_finalize, "ncclCommAbort while another thread is in a blocking ncclCommFinalize",
+     ncclInvalidUsage, in_nccl::hang_or_corrupt,
+     "init.cc ncclCommAbort: there is no group job to join, and commReclaim, which sees finalizeCalled, frees the "
+     "communicator that commDestroySync of the other thread still uses"},
 };
 
 static_assert(sizeof refusals / sizeof refusals[0] == static_cast<std::size_t>(misuse::total));

@@ -68,7 +68,6 @@ ncclResult_t ncclCommSplit(ncclComm_t comm, int color, int key, ncclComm_t* resu
   if (hit && hit->what == fake_gpu::action::fail) return static_cast<ncclResult_t>(hit->result);
   if (const auto e = check_use(comm, function::ncclCommSplit); e != ncclSuccess) return group_result(e);
   if (result == nullptr) return refuse(misuse::null_result_pointer, "CommSplit : newcomm");
-  if (color < 0 && color != NCCL_SPLIT_NOCOLOR) return group_result(refuse(misuse::bad_color, "color %d", color));
   if (comm->state == life::finalized) {
     return group_result(refuse(misuse::used_after_finalize, "ncclCommSplit, rank %d", comm->rank));
   }

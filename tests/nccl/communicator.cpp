@@ -505,13 +505,19 @@ TEST_CASE("a communicator that is closed before its graphs ends by the deadline,
       cu::check(cudaGraphDestroy(graph), "cudaGraphDestroy");
       return text;
     });
-    // It is ncclCommFinalize that waits, and ncclCommAbort waits for it.
+    // It is ncclCommFinalize that waits. ncclCommAbort waits for that of a non-blocking one, and would free a blocking
+    // one in the hands of it: that one is destroyed by the thread that it is left to.
+    CHECK(has(texts[0], blocking ? "rank 0 of 1 (tp, device 0): ncclCommFinalize did not come back within 100 ms: work "
+                                 : "rank 0 of 1 (tp, device 0): ncclCommFinalize was not done within 100 ms: work "));
     CHECK(has(texts[0],
-              "rank 0 of 1 (tp, device 0): ncclCommFinalize was not done within 100 ms: work that was called before is "
-              "not done, or a CUDA graph that captured the communicator lives: destroy such graphs first; "));
-    CHECK(has(texts[0], "; ncclCommAbort did not come back within 50 ms, and goes on in a thread of its own"));
-    CHECK(fake_gpu::calls("ncclCommDestroy") == 0);
+              "that was called before is not done, or a CUDA graph that captured the communicator lives: destroy such "
+              "graphs first; "));
+    CHECK(has(texts[0], blocking
+                            ? "; it goes on in a thread of its own"
+                            : "; ncclCommAbort did not come back within 50 ms, and goes on in a thread of its own"));
     CHECK(slate.left() == "");
+    CHECK(fake_gpu::calls("ncclCommAbort") == (blocking ? 0 : 1));
+    CHECK(fake_gpu::calls("ncclCommDestroy") == (blocking ? 1 : 0));
   }
 }
 
@@ -544,6 +550,56 @@ TEST_CASE("a blocking communicator is made, split, used and closed as the others
   REQUIRE(ncclGetUniqueId(&id) == ncclSuccess);
   CHECK(has(error_of([&] { (void)gpu_rank::create(id, 1, 0, opts); }),
             "rank 0 of 1 (tp, device 0): ncclCommInitRankConfig gave ncclSystemError (2)"));
+  CHECK(slate.left() == "");
+}
+
+TEST_CASE("a communicator closes as it is, where NCCL_COMM_BLOCKING makes it another than the options say", "[nccl]") {
+  clean_slate slate;
+  for (const bool blocking : {false, true}) {
+    fake_gpu::reset_counts();
+    setenv("NCCL_COMM_BLOCKING", blocking ? "0" : "1", 1);
+    on_gpus(2, {.name = "tp", .deadline = 2000ms, .blocking = blocking},
+            [](gpu_rank& comm, cudaStream_t stream, host_rank&) {
+              if (summed(comm, stream) != std::vector<float>{3, 3, 3}) throw std::logic_error("sum");
+              comm.close();
+              return 0;
+            });
+    unsetenv("NCCL_COMM_BLOCKING");
+    CHECK(fake_gpu::calls("ncclCommDestroy") == 2);
+    CHECK(fake_gpu::calls("ncclCommAbort") == 0);
+    CHECK(slate.left() == "");
+  }
+}
+
+TEST_CASE("a least number of thread blocks may be given alone", "[nccl]") {
+  clean_slate slate;
+  on_gpus(2, {.name = "tp", .min_ctas = 4}, [](gpu_rank& comm, cudaStream_t stream, host_rank&) {
+    if (summed(comm, stream) != std::vector<float>{3, 3, 3}) throw std::logic_error("sum");
+    return 0;
+  });
+  CHECK(slate.left() == "");
+}
+
+TEST_CASE("a stream that is another one in each thread is refused where NCCL launches in a thread of its own",
+          "[nccl]") {
+  clean_slate slate;
+  const auto texts = on_gpus(1, {.name = "tp"}, [](gpu_rank& comm, cudaStream_t stream, host_rank&) {
+    const floats x(3, 1);
+    const std::size_t columns[] = {3};
+    const auto text = error_of(
+        [&] { comm.all_reduce(x.data(), x.data(), 3, sw::dtype::f32, sw::reduction::sum, cudaStreamPerThread); });
+    for (const auto& other : {error_of([&] { comm.barrier(cudaStreamPerThread); }), error_of([&] {
+                                comm.gather_last_dim(x.data(), 1, x.data(), 1, 3, columns, sw::dtype::f32,
+                                                     cudaStreamPerThread);
+                              })}) {
+      if (!has(other, "the calling thread's own (cudaStreamPerThread)")) throw std::logic_error(other);
+    }
+    if (summed(comm, stream) != std::vector<float>{1, 1, 1}) throw std::logic_error("poisoned");
+    return text;
+  });
+  CHECK(texts[0] ==
+        "rank 0 of 1 (tp, device 0): all_reduce of 3 f32 by sum: the stream is the calling thread's own "
+        "(cudaStreamPerThread), and NCCL would use that of another thread: give a stream that was created");
   CHECK(slate.left() == "");
 }
 

@@ -58,7 +58,15 @@ class staging {
     int before = device_;
     (void)cudaGetDevice(&before);
     if (before != device_) (void)cudaSetDevice(device_);
-    if (dirty_) (void)cudaEventRecord(buffers_[current_].copied.get(), stream_.get());
+    // An event that is recorded in a capture may not be asked after, and asking would end the capture.
+    cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+    if (dirty_ &&
+        (cudaStreamIsCapturing(stream_.get(), &capture) != cudaSuccess || capture != cudaStreamCaptureStatusNone)) {
+      keep_for_ever(buffers_[current_]);
+      buffers_.erase(buffers_.begin() + static_cast<std::ptrdiff_t>(current_));
+    } else if (dirty_) {
+      (void)cudaEventRecord(buffers_[current_].copied.get(), stream_.get());
+    }
     const auto until = std::chrono::steady_clock::now() + (late_ ? std::chrono::milliseconds(0) : options_.deadline);
     const detail::relaxed_capture other_streams;
     for (buffer& b : buffers_) {

@@ -41,6 +41,10 @@ inline bool all_equal(std::span<const std::size_t> counts) {
 /// allocated here for a collective; what NCCL does is its own. All may be captured in a CUDA graph but `barrier` and
 /// `wait`, after one run of each that is not.
 ///
+/// Streams are such as were created, or null, the legacy stream. cudaStreamPerThread, and null where
+/// CUDA_API_PER_THREAD_DEFAULT_STREAM is defined, are refused unless the options say that the communicator
+/// is blocking.
+///
 /// A call with a wrong argument, or while another device is current, throws `nccl::error` and calls nothing. An error
 /// of NCCL, one that it reports later, and a deadline poison the communicator: it is aborted, once, and this call and
 /// all later ones throw that first reason. A communicator that was adopted is never aborted: its engine does that.
@@ -111,8 +115,9 @@ class communicator {
   /// back in the stream's order, which needs a device with memory pools: `cuda::error` where there is none, or no
   /// memory.
   void barrier(stream_type stream) {
-    start({.op = operation::barrier});
+    start({.op = operation::barrier}, stream);
     detail::require_can_wait(*s_, "barrier", stream);
+    const cuda::detail::relaxed_capture other_streams;
     {
       // Neither end may wait for the device: on it a collective may wait for a thread that waits for this one.
       const detail::stream_word word(stream);
@@ -123,7 +128,7 @@ class communicator {
 
   [[gnu::always_inline]] void all_reduce(const void* send, void* recv, std::size_t count, dtype type, reduction op,
                                          stream_type stream) {
-    detail::state& s = start({.count = count, .op = operation::all_reduce, .type = type, .how = op});
+    detail::state& s = start({.count = count, .op = operation::all_reduce, .type = type, .how = op}, stream);
     if (!reducible(type) || send == nullptr || recv == nullptr) [[unlikely]]
       check({.op = operation::all_reduce, .send = send, .recv = recv, .count = count, .type = type, .how = op});
     finish("ncclAllReduce", ncclAllReduce(send, recv, count, type_of(type), type_of(op), s.handle, stream));
@@ -131,7 +136,7 @@ class communicator {
 
   [[gnu::always_inline]] void all_gather(const void* send, void* recv, std::size_t count, dtype type,
                                          stream_type stream) {
-    detail::state& s = start({.count = count, .op = operation::all_gather, .type = type});
+    detail::state& s = start({.count = count, .op = operation::all_gather, .type = type}, stream);
     if (send == nullptr || recv == nullptr) [[unlikely]]
       check({.op = operation::all_gather, .send = send, .recv = recv, .count = count, .type = type});
     finish("ncclAllGather", ncclAllGather(send, recv, count, type_of(type), s.handle, stream));
@@ -144,7 +149,7 @@ class communicator {
   [[gnu::always_inline]] void gather_last_dim(const void* send, std::size_t send_stride, void* recv,
                                               std::size_t recv_stride, std::size_t rows,
                                               std::span<const std::size_t> columns, dtype type, stream_type stream) {
-    detail::state& s = start({.count = rows, .op = operation::gather_last_dim, .type = type});
+    detail::state& s = start({.count = rows, .op = operation::gather_last_dim, .type = type}, stream);
     if (rows == 1 && send != nullptr && recv != nullptr && columns.size() == static_cast<std::size_t>(s.size) &&
         detail::all_equal(columns)) {
       return finish("ncclAllGather", ncclAllGather(send, recv, columns[0], type_of(type), s.handle, stream));
@@ -154,14 +159,14 @@ class communicator {
 
   [[gnu::always_inline]] void reduce_scatter(const void* send, void* recv, std::size_t count, dtype type, reduction op,
                                              stream_type stream) {
-    detail::state& s = start({.count = count, .op = operation::reduce_scatter, .type = type, .how = op});
+    detail::state& s = start({.count = count, .op = operation::reduce_scatter, .type = type, .how = op}, stream);
     if (!reducible(type) || send == nullptr || recv == nullptr) [[unlikely]]
       check({.op = operation::reduce_scatter, .send = send, .recv = recv, .count = count, .type = type, .how = op});
     finish("ncclReduceScatter", ncclReduceScatter(send, recv, count, type_of(type), type_of(op), s.handle, stream));
   }
 
   [[gnu::always_inline]] void broadcast(void* data, std::size_t count, dtype type, int root, stream_type stream) {
-    detail::state& s = start({.count = count, .root = root, .op = operation::broadcast, .type = type});
+    detail::state& s = start({.count = count, .root = root, .op = operation::broadcast, .type = type}, stream);
     if (root < 0 || root >= s.size || data == nullptr) [[unlikely]]
       check({.op = operation::broadcast, .send = data, .recv = data, .count = count, .type = type, .root = root});
     finish("ncclBroadcast", ncclBroadcast(data, data, count, type_of(type), root, s.handle, stream));
@@ -174,13 +179,15 @@ class communicator {
 
   /// Only inside a group that has this communicator: it starts when that ends. Rank `peer` receives as many.
   void send(const group&, const void* data, std::size_t count, dtype type, int peer, stream_type stream) {
-    start({.count = count, .root = peer, .op = operation::all_to_all, .type = type, .to = detail::direction::send});
+    start({.count = count, .root = peer, .op = operation::all_to_all, .type = type, .to = detail::direction::send},
+          stream);
     require_peer(peer, data == nullptr && count != 0);
     finish("ncclSend", ncclSend(data, count, type_of(type), peer, s_->handle, stream));
   }
   /// See send.
   void recv(const group&, void* data, std::size_t count, dtype type, int peer, stream_type stream) {
-    start({.count = count, .root = peer, .op = operation::all_to_all, .type = type, .to = detail::direction::receive});
+    start({.count = count, .root = peer, .op = operation::all_to_all, .type = type, .to = detail::direction::receive},
+          stream);
     require_peer(peer, data == nullptr && count != 0);
     finish("ncclRecv", ncclRecv(data, count, type_of(type), peer, s_->handle, stream));
   }
@@ -227,6 +234,20 @@ class communicator {
     s.last = n;
     ++s.calls;
     return s;
+  }
+  detail::state& start(const detail::note& n, stream_type stream) {
+    detail::state& s = start(n);
+    if (detail::is_of_a_thread(stream)) [[unlikely]]
+      require_thread_of_stream();
+    return s;
+  }
+  // NCCL puts the work of a communicator that is not blocking on its stream in another thread, for which such a handle
+  // is another stream.
+  [[gnu::cold, gnu::noinline]] void require_thread_of_stream() const {
+    if (s_->opts.blocking) return;
+    detail::refuse(*s_,
+                   "the stream is the calling thread's own (cudaStreamPerThread), and NCCL would use that of "
+                   "another thread: give a stream that was created");
   }
   void finish(const char* function, ncclResult_t result) {
     if (result != ncclSuccess) [[unlikely]]

@@ -28,8 +28,9 @@ struct options {
   /// NCCL's blocking mode. Where it is false NCCL starts a thread for each collective of several ranks, or each group
   /// of them, and the call waits for it. Where it is true the calling thread does that work, as cheap as NCCL's own
   /// calls are; but making a communicator, splitting it, and a first collective then wait inside NCCL without a
-  /// deadline of ours. `wait`, `barrier`'s wait, `close` and the destructor keep theirs. An adopted one is what its
-  /// engine made it; this is for the splits of it.
+  /// deadline of ours. `wait`, `barrier`'s wait, `close` and the destructor keep theirs; but work that hangs when it is
+  /// closed is left hanging, as only `wait` can abort it: wait before. An adopted one is what its engine made it: say
+  /// here which, for the splits of it and for cudaStreamPerThread. The environment's NCCL_COMM_BLOCKING overrides this.
   bool blocking = false;
 };
 
@@ -50,8 +51,9 @@ inline options checked(options o) {
 inline ncclConfig_t config_of(const options& o, [[maybe_unused]] const char* name) {
   ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
   config.blocking = o.blocking ? 1 : 0;
+  // NCCL compares the two, and takes a greatest number that is not set for a negative one. It has 64 at most.
   if (o.min_ctas) config.minCTAs = *o.min_ctas;
-  if (o.max_ctas) config.maxCTAs = *o.max_ctas;
+  if (o.min_ctas || o.max_ctas) config.maxCTAs = o.max_ctas ? *o.max_ctas : std::max(*o.min_ctas, 64);
 #if NCCL_VERSION_CODE >= NCCL_VERSION(2, 27, 0)
   config.commName = name;
 #endif

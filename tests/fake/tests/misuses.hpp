@@ -200,11 +200,6 @@ inline seen bring_about(misuse what) {
       for (auto& t : ranks) t.join();
       return both[0].result == both[1].result ? both[0] : seen{};
     }
-    case misuse::bad_color: {
-      alone a;
-      ncclComm_t part = nullptr;
-      return saw(ncclCommSplit(a.comm, -2, 0, &part, nullptr));
-    }
     case misuse::stream_of_other_device: {
       alone a;
       cudaStream_t other = nullptr;
@@ -295,6 +290,21 @@ inline seen bring_about(misuse what) {
       const bool freed = cudaGraphDestroy(graph) == cudaSuccess;
       other.join();
       return freed && destroyed == ncclSuccess ? s : seen{};
+    }
+    case misuse::aborted_in_finalize: {
+      alone a;
+      cudaGraph_t graph = nullptr;
+      if (cudaStreamBeginCapture(a.stream, cudaStreamCaptureModeThreadLocal) != cudaSuccess) return {};
+      if (a.reduce(a.at(), a.at()) != ncclSuccess) return {};
+      if (cudaStreamEndCapture(a.stream, &graph) != cudaSuccess) return {};
+      fake_gpu::reset_counts();
+      ncclResult_t finalized = ncclInternalError;
+      std::thread other([&] { finalized = ncclCommFinalize(a.comm); });
+      while (fake_gpu::counted().findings == 0) std::this_thread::yield();
+      const seen s = saw(ncclCommAbort(a.comm));
+      const bool freed = cudaGraphDestroy(graph) == cudaSuccess;
+      other.join();
+      return freed && finalized == ncclSuccess ? s : seen{};
     }
     case misuse::total: break;
   }

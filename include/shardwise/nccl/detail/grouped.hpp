@@ -140,7 +140,7 @@ inline void communicator::gather_unequal(const shardwise::detail::in_process_cal
 
 inline void communicator::all_to_all(const void* send, std::span<const std::size_t> send_counts, void* recv,
                                      std::span<const std::size_t> recv_counts, dtype type, stream_type stream) {
-  start({.op = operation::all_to_all, .type = type});
+  start({.op = operation::all_to_all, .type = type}, stream);
   const auto ranks = static_cast<std::size_t>(s_->size);
   if (send == recv || send == nullptr || recv == nullptr || send_counts.size() != ranks || recv_counts.size() != ranks)
       [[unlikely]] {

@@ -99,7 +99,7 @@ inline std::shared_ptr<state> split_communicator(const std::shared_ptr<state>& s
     poison(s, reason);
     // Where NCCL is at it no more, what it has made is nobody's.
     const bool over = result != ncclInProgress || (s->owned && !s->in_hands_of_nccl);
-    if (over && child->handle != nullptr) (void)end_handle(child, ncclCommAbort, child->opts.abort_grace);
+    if (over && child->handle != nullptr) (void)end_handle(child, ncclCommAbort).wait(patience(s->opts.abort_grace));
     raise_first(*s);
   }
   if (child->handle == nullptr) {
@@ -134,14 +134,6 @@ ncclUniqueId share_unique_id(R& meeting, const nccl::options& opts) {
   return shared.id;
 }
 
-/// What ncclCommFinalize comes to within the deadline: a blocking one's is called where it can be left behind.
-inline ncclResult_t finalize(const std::shared_ptr<state>& s) noexcept {
-  if (s->opts.blocking) return call_in_helper(s, ncclCommFinalize, s->handle, s->opts.deadline).result;
-  const ncclResult_t began = ncclCommFinalize(s->handle);
-  const bool begun = began == ncclSuccess || began == ncclInProgress;
-  return begun ? settle(s->handle, patience(s->opts.deadline)) : began;
-}
-
 /// Ends a communicator that is in order. `first` says that it was closed, or why that failed.
 inline void close_communicator(const std::shared_ptr<state>& s) noexcept {
   if (s->first) return;
@@ -150,15 +142,30 @@ inline void close_communicator(const std::shared_ptr<state>& s) noexcept {
     return poison(s, error_of(*s, fault::ended, ncclInvalidUsage, "it was closed inside a group"));
   }
   if (s->owned) {
-    const ncclResult_t result = finalize(s);
-    if (result == ncclInProgress) {
+    constexpr const char* why =
+        " ms: work that was called before is not done, or a CUDA graph that captured the communicator lives: destroy "
+        "such graphs first";
+    // In a helper whatever the options say, as NCCL_COMM_BLOCKING overrides them.
+    const patience time(s->opts.deadline);
+    const helped finalized = helper(s, s->device, ncclCommFinalize, s->handle, ncclCommDestroy).wait(time);
+    if (finalized.how == came_back::no) {
+      // A blocking one. NCCL's own thread is in there, and ncclCommAbort would free the communicator under it.
+      s->handle = nullptr;
+      s->usable_on = nowhere;
+      return poison(s, error_of(*s, fault::timed_out, ncclInProgress, "ncclCommFinalize did not come back within ",
+                                s->opts.deadline.count(), why, "; it goes on in a thread of its own"));
+    }
+    if (finalized.how == came_back::was_not_called) {
       return poison(
-          s, error_of(*s, fault::timed_out, result, "ncclCommFinalize was not done within ", s->opts.deadline.count(),
-                      " ms: work that was called before is not done, or a CUDA graph that captured the "
-                      "communicator lives: destroy such graphs first"));
+          s, error_of(*s, fault::failed, ncclSystemError, "it was not finalized, as no thread could be started"));
+    }
+    const ncclResult_t result = finalized.good() ? settle(s->handle, time) : finalized.result;
+    if (result == ncclInProgress) {
+      return poison(s, error_of(*s, fault::timed_out, result, "ncclCommFinalize was not done within ",
+                                s->opts.deadline.count(), why));
     }
     if (result != ncclSuccess) return poison(s, error_of_opening(*s, "ncclCommFinalize", result));
-    const helped destroyed = end_handle(s, ncclCommDestroy, s->opts.deadline);
+    const helped destroyed = end_handle(s, ncclCommDestroy).wait(patience(s->opts.deadline));
     if (destroyed.how == came_back::no) {
       return poison(s, error_of(*s, fault::timed_out, ncclInProgress, "ncclCommDestroy did not come back within ",
                                 s->opts.deadline.count(), " ms, and goes on in a thread of its own"));

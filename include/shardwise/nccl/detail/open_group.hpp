@@ -47,12 +47,18 @@ inline std::shared_ptr<state> end_group() noexcept {
     if (failed == nullptr) failed = m->self;
   }
   if (!outermost) return failed;
+  // NCCL may end one's abort only with another's: all begin before one is waited for.
+  for (state* m = groups_of_thread.members; m != nullptr; m = m->next_in_group) {
+    m->in_group = false;
+    if (m->abort_at_end_of_group) m->aborting = begin_abort(m->self);
+  }
+  const patience::clock::time_point all_began = patience::clock::now();
   while (state* m = groups_of_thread.members) {
     groups_of_thread.members = m->next_in_group;
     const std::shared_ptr<state> keep = std::move(m->self);
     m->next_in_group = nullptr;
-    m->in_group = false;
-    if (m->abort_at_end_of_group) abort_handle(keep);
+    if (m->aborting) end_abort(keep, *m->aborting, patience(m->opts.abort_grace, all_began));
+    m->aborting.reset();
   }
   return failed;
 }

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a communicator is made of: the handle, whether it may still be used, and the first reason why not.
 #pragma once
-#include <pthread.h>
-
-#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <memory>
@@ -13,6 +10,7 @@
 #include <utility>
 
 #include "shardwise/cuda/device.hpp"
+#include "shardwise/nccl/detail/helper.hpp"
 #include "shardwise/nccl/detail/hint.hpp"
 #include "shardwise/nccl/detail/note.hpp"
 #include "shardwise/nccl/detail/patience.hpp"
@@ -42,10 +40,11 @@ struct state {
   bool abort_at_end_of_group = false;
   bool in_hands_of_nccl = false;  ///< what a helper thread called did not come back
   nccl::options opts;
-  std::optional<nccl::error> first;   ///< why it is poisoned, or that it was closed
-  std::shared_ptr<state> child = {};  ///< while a split is under way
-  state* next_in_group = nullptr;     ///< of this thread's group
-  std::shared_ptr<state> self = {};   ///< keeps it alive in there
+  std::optional<nccl::error> first;               ///< why it is poisoned, or that it was closed
+  std::shared_ptr<state> child = {};              ///< while a split is under way
+  state* next_in_group = nullptr;                 ///< of this thread's group
+  std::optional<helper> aborting = std::nullopt;  ///< when that has ended
+  std::shared_ptr<state> self = {};               ///< keeps it alive in there
 
   explicit state(nccl::options o) : opts(std::move(o)) {}
   state(const state&) = delete;
@@ -111,81 +110,31 @@ inline void append_result(comm_error& text, std::string_view function, ncclResul
   text.append(ncclGetErrorString(result));
 }
 
-// What a helper thread calls. Two have it, that thread and who waits for it: the last one lets it go, and the state.
-struct helper_job {
-  std::shared_ptr<state> s;
-  ncclResult_t (*call)(ncclComm_t);
-  ncclComm_t handle;
-  ncclResult_t result = ncclInProgress;
-  std::atomic<bool> done = false;
-  std::atomic<int> owners = 2;
-
-  void let_go() {
-    if (owners.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
-  }
-};
-inline void* run_helper(void* argument) {
-  auto* const job = static_cast<helper_job*>(argument);
-  if (job->s->device >= 0) (void)cudaSetDevice(job->s->device);  // else NCCL makes device 0 this thread's, and uses it
-  job->result = job->call(job->handle);
-  job->done.store(true, std::memory_order_release);
-  job->let_go();
-  return nullptr;
-}
-
-enum class came_back : unsigned char { yes, no, was_not_called };
-struct helped {
-  came_back how;
-  ncclResult_t result;  ///< of the call, where it came back
-
-  bool good() const { return how == came_back::yes && (result == ncclSuccess || result == ncclInProgress); }
-};
-
-/// Calls ncclCommFinalize, ncclCommAbort or ncclCommDestroy in a thread of its own, as none of them can be interrupted.
-inline helped call_in_helper(const std::shared_ptr<state>& s, ncclResult_t (*call)(ncclComm_t), ncclComm_t handle,
-                             std::chrono::milliseconds limit) noexcept {
-  auto* const job = new (std::nothrow) helper_job{s, call, handle};
-  pthread_t thread;
-  if (job == nullptr || pthread_create(&thread, nullptr, run_helper, job) != 0) {
-    delete job;
-    s->in_hands_of_nccl = true;
-    return {came_back::was_not_called, ncclSystemError};
-  }
-  const patience time(limit);
-  while (!job->done.load(std::memory_order_acquire)) {
-    if (time.pause()) continue;
-    s->in_hands_of_nccl = true;
-    pthread_detach(thread);
-    job->let_go();
-    return {came_back::no, ncclInProgress};
-  }
-  pthread_join(thread, nullptr);
-  const ncclResult_t result = job->result;
-  job->let_go();
-  return {came_back::yes, result};
-}
-
-/// Takes the handle, and gives it to ncclCommAbort or ncclCommDestroy. It is never used again, whatever happens.
-inline helped end_handle(const std::shared_ptr<state>& s, ncclResult_t (*call)(ncclComm_t),
-                         std::chrono::milliseconds limit) noexcept {
+/// Takes the handle, for ncclCommAbort or ncclCommDestroy. It is never used again, whatever happens.
+inline helper end_handle(const std::shared_ptr<state>& s, nccl_call call) noexcept {
   s->usable_on = nowhere;
-  return call_in_helper(s, call, std::exchange(s->handle, nullptr), limit);
+  return helper(s, s->device, call, std::exchange(s->handle, nullptr));
 }
 
-/// Aborts what is ours, at once or when the thread's group ends, and says what became of it.
-inline void abort_handle(const std::shared_ptr<state>& s) noexcept {
+/// Starts to abort what is ours, at once or when the thread's group ends.
+inline std::optional<helper> begin_abort(const std::shared_ptr<state>& s) noexcept {
   s->usable_on = nowhere;
   if (s->in_group) {
     s->abort_at_end_of_group = true;
-    return;
+    return std::nullopt;
   }
   s->abort_at_end_of_group = false;
-  if (s->handle == nullptr) return;
+  if (s->handle == nullptr) return std::nullopt;
   if (!s->owned) {
     s->first->append("; the communicator is the engine's, which has to abort it");
-    return;
+    return std::nullopt;
   }
-  const helped aborted = end_handle(s, ncclCommAbort, s->opts.abort_grace);
+  return end_handle(s, ncclCommAbort);
+}
+/// Says what became of it.
+inline void end_abort(const std::shared_ptr<state>& s, helper& h, const patience& time) noexcept {
+  const helped aborted = h.wait(time);
+  s->in_hands_of_nccl = aborted.how != came_back::yes;
   switch (aborted.how) {
     case came_back::yes:
       if (aborted.good()) {
@@ -202,6 +151,9 @@ inline void abort_handle(const std::shared_ptr<state>& s) noexcept {
       break;
     case came_back::was_not_called: s->first->append("; it was not aborted, as no thread could be started"); break;
   }
+}
+inline void abort_handle(const std::shared_ptr<state>& s) noexcept {
+  if (auto h = begin_abort(s)) end_abort(s, *h, patience(s->opts.abort_grace));
 }
 
 /// Keeps the first reason, and ends the communicator. What NCCL said last is asked before it is aborted.

@@ -35,14 +35,14 @@ inline void append_versions(shardwise::error& text) {
   text.append(')');
 }
 
-inline constexpr int oldest_version = NCCL_VERSION(2, 18, 1);
+inline constexpr int oldest_version = NCCL_VERSION(2, 20, 5);
 
 /// Refuses a library that lacks what is called here.
 inline void require_version(int runs) {
   if (runs >= oldest_version) return;
   error text(fault::refused, ncclInvalidUsage, "NCCL ");
   append_version(text, runs);
-  text.append(" runs, and shardwise needs 2.18.1 or newer; it was compiled against ");
+  text.append(" runs, and shardwise needs 2.20.5 or newer; it was compiled against ");
   append_version(text, NCCL_VERSION_CODE);
   text.append(": see which libnccl.so.2 the loader finds first");
   shardwise::detail::raise(text);

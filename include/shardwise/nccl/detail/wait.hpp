@@ -12,6 +12,14 @@ inline namespace v0 {
 namespace nccl {
 namespace detail {
 
+/// A handle that means another stream in each thread.
+inline bool is_of_a_thread(cudaStream_t stream) {
+#if defined(CUDA_API_PER_THREAD_DEFAULT_STREAM)
+  if (stream == nullptr) return true;
+#endif
+  return stream == cudaStreamPerThread;
+}
+
 inline void require_can_wait(const state& s, const char* what, cudaStream_t stream) {
   const char* why = nullptr;
   cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
