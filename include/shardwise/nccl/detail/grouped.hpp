@@ -15,9 +15,7 @@ namespace detail {
 /// NCCL documents no more calls in a group.
 inline constexpr std::size_t most_calls_in_group = 2048;
 
-/// All of them have to be in one group, as each waits for another rank's.
-inline void require_one_group(const state& s, std::size_t calls) {
-  if (calls <= most_calls_in_group) return;
+[[noreturn, gnu::cold, gnu::noinline]] inline void refuse_one_group(const state& s, std::size_t calls) {
   nccl::error text = error_of(s, fault::refused, ncclInvalidUsage);
   words_of(text, s.last);
   text.append(": it takes ");
@@ -26,6 +24,11 @@ inline void require_one_group(const state& s, std::size_t calls) {
   text.append(most_calls_in_group);
   text.append(": use communicators of fewer ranks (groups, split)");
   shardwise::detail::raise(text);
+}
+/// All of them have to be in one group, as each waits for another rank's.
+inline void require_one_group(const state& s, std::size_t calls) {
+  if (calls > most_calls_in_group) [[unlikely]]
+    refuse_one_group(s, calls);
 }
 
 /// A group inside one collective. A call that fails is kept; the rest is not made, and the group is ended all the same.
