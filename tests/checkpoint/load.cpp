@@ -128,9 +128,7 @@ TEST_CASE("every rank's tensors of every golden are Hugging Face's, byte for byt
     for (int tp : {1, 2, 4}) {
       const auto file = sw::checkpoint::open(golden(name));
       const auto model = sw::checkpoint::converted(file);
-      const auto& config = file.config();
-      const sw::sharding s = sw::shard(sw::models::hf_plan(config.architectures().at(0), config.model_type()),
-                                       sw::tree_of(model, config), {.tp = tp});
+      const sw::sharding s = sw::shard(plan_of(name), sw::tree_of(model), {.tp = tp});
       simdjson::dom::parser parser;
       for (int rank = 0; rank < tp; ++rank) {
         INFO(name << " at tp " << tp << ", rank " << rank);

@@ -19,13 +19,14 @@
 #include <vector>
 
 #include "shardwise/checkpoint/tensor_source.hpp"
+#include "shardwise/plan/import.hpp"
 
 namespace support {
 
 namespace sw = shardwise;
 
-inline const std::vector<std::string> golden_names = {"llama", "llama_tied", "llama_bias",  "llama_kv2",
-                                                      "qwen2", "qwen3",      "qwen3_5_moe", "qwen3_5_moe_vl"};
+inline const std::vector<std::string> golden_names = {"llama", "llama_tied", "llama_bias",  "llama_kv2",     "qwen2",
+                                                      "qwen3", "mixtral",    "qwen3_5_moe", "qwen3_5_moe_vl"};
 inline std::filesystem::path golden(const std::string& name) {
   return std::filesystem::path(SHARDWISE_TEST_DATA) / "goldens" / name;
 }
@@ -80,6 +81,15 @@ inline shapes listed(const std::string& golden_name, std::string_view which) {
     for (const simdjson::dom::element n : simdjson::dom::array(field.value)) shape.push_back(std::uint64_t(n));
   }
   return all;
+}
+
+/// The plan that Hugging Face applied to a golden, as its plan.json says it.
+inline sw::imported_plan plan_of(const std::string& golden_name) {
+  simdjson::dom::parser parser;
+  const simdjson::dom::element json = parser.load((golden(golden_name) / "plan.json").string());
+  sw::imported_plan plan;
+  for (const auto row : simdjson::dom::object(json["tp_plan"])) plan.add(row.key, std::string_view(row.value));
+  return plan;
 }
 
 template <sw::tensor_source Source>

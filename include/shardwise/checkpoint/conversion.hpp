@@ -27,7 +27,8 @@ struct conversion {
   std::vector<std::string> counted_by = {};
 };
 
-/// Experts that lie one by one in the file and stacked in the model: Qwen3-MoE, Qwen3.5-MoE, DeepSeek-V3.
+/// Experts that lie one by one in the file and stacked in the model: Qwen3-MoE, Qwen3.5-MoE, DeepSeek-V3; and Mixtral,
+/// which calls them w1 (gate), w3 (up) and w2 (down).
 inline const std::vector<conversion>& default_conversions() {
   static const std::vector<conversion> rules = {
       {"**.mlp.experts.gate_up_proj",
@@ -35,6 +36,12 @@ inline const std::vector<conversion>& default_conversions() {
        1,
        {"num_experts", "n_routed_experts"}},
       {"**.mlp.experts.down_proj", {"**.mlp.experts.*.down_proj.weight"}, 0, {"num_experts", "n_routed_experts"}},
+      {"**.mlp.gate.weight", {"**.block_sparse_moe.gate.weight"}},
+      {"**.mlp.experts.gate_up_proj",
+       {"**.block_sparse_moe.experts.*.w1.weight", "**.block_sparse_moe.experts.*.w3.weight"},
+       1,
+       {"num_local_experts"}},
+      {"**.mlp.experts.down_proj", {"**.block_sparse_moe.experts.*.w2.weight"}, 0, {"num_local_experts"}},
   };
   return rules;
 }
