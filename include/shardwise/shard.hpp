@@ -2,6 +2,7 @@
 // Step 4, SHARD: from rule, shape and number of ranks to each rank's slices.
 #pragma once
 // IWYU pragma: begin_exports
+#include "shardwise/shard/examine.hpp"
 #include "shardwise/shard/fingerprint.hpp"
 #include "shardwise/shard/layout.hpp"
 #include "shardwise/shard/manifest.hpp"

@@ -57,7 +57,7 @@ class tree {
   /// "text_config".
   /// The same number twice is one; another value for it throws `plan_error`.
   tree& config(std::string_view section, std::string_view field, std::int64_t value) {
-    if (const config_number* known = find_number(section, field)) {
+    if (const config_number* known = registered(section, field)) {
       if (known->value == value) return *this;
       detail::raise(plan_error("the config number '", section, section.empty() ? "" : ".", field, "' is ", known->value,
                                " and ", value, ": register it once"));
@@ -82,27 +82,30 @@ class tree {
   /// the one submodel that does. `field` may name the section itself: "text_config.num_attention_heads". Throws
   /// `shard_error` for a field that is missing there, or that several submodels have.
   std::int64_t number(std::string_view path, std::string_view field) const {
-    std::string_view section = section_of(path);
-    std::string_view name = field;
-    if (const std::size_t dot = field.find('.'); dot != std::string_view::npos) {
-      section = field.substr(0, dot);
-      name = field.substr(dot + 1);
+    const looked_up n = look_up(path, field);
+    if (n.found == nullptr || n.other != nullptr) {
+      shard_error e("");
+      append_number_fault(e, path, field);
+      detail::raise(e);
     }
-    if (const config_number* n = find_number(section, name)) return n->value;
-    if (section.empty()) {
-      const config_number* only = nullptr;
-      for (const config_number& n : numbers_) {
-        if (n.field != name) continue;
-        if (only != nullptr) {
-          detail::raise(shard_error("units(\"", field, "\") of '", path, "' is ambiguous: ", only->section, " and ",
-                                    n.section, " both have it; write units(\"", only->section, ".", name, "\")"));
-        }
-        only = &n;
-      }
-      if (only != nullptr) return only->value;
+    return n.found->value;
+  }
+  /// The same, and null for what `number` refuses.
+  const std::int64_t* find_number(std::string_view path, std::string_view field) const {
+    const looked_up n = look_up(path, field);
+    return n.found == nullptr || n.other != nullptr ? nullptr : &n.found->value;
+  }
+  /// Appends why `number` refuses.
+  void append_number_fault(error& e, std::string_view path, std::string_view field) const {
+    const auto put = [&e](const auto&... parts) { (e.append(std::string_view(parts)), ...); };
+    const looked_up n = look_up(path, field);
+    put("units(\"", field, "\") of '", path, "'");
+    if (n.other != nullptr) {
+      put(" is ambiguous: ", n.found->section, " and ", n.other->section, " both have it; write units(\"",
+          n.found->section, ".", n.found->field, "\")");
+    } else {
+      put(": ", n.section.empty() ? "the config" : n.section, " has no number of that name");
     }
-    detail::raise(shard_error("units(\"", field, "\") of '", path, "': ", section.empty() ? "the config" : section,
-                              " has no number of that name"));
   }
 
  private:
@@ -111,11 +114,32 @@ class tree {
     std::int64_t value = 0;
   };
 
-  const config_number* find_number(std::string_view section, std::string_view field) const {
+  const config_number* registered(std::string_view section, std::string_view field) const {
     for (const config_number& n : numbers_) {
       if (n.section == section && n.field == field) return &n;
     }
     return nullptr;
+  }
+  // What a field of a parameter's config is: nothing, one number, or numbers of several submodels.
+  struct looked_up {
+    std::string_view section;
+    const config_number *found = nullptr, *other = nullptr;
+  };
+  looked_up look_up(std::string_view path, std::string_view field) const {
+    looked_up r{section_of(path)};
+    std::string_view name = field;
+    if (const std::size_t dot = field.find('.'); dot != std::string_view::npos) {
+      r.section = field.substr(0, dot);
+      name = field.substr(dot + 1);
+    }
+    r.found = registered(r.section, name);
+    if (r.found != nullptr || !r.section.empty()) return r;
+    for (const config_number& n : numbers_) {
+      if (n.field != name) continue;
+      (r.found == nullptr ? r.found : r.other) = &n;
+      if (r.other != nullptr) break;
+    }
+    return r;
   }
   bool has_section(std::string_view section) const {
     for (const config_number& n : numbers_) {

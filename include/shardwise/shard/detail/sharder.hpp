@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "shardwise/match/tree_coverage.hpp"
+#include "shardwise/shard/examine.hpp"
 #include "shardwise/shard/sharding.hpp"
 
 namespace shardwise {
@@ -31,24 +32,6 @@ inline std::string_view kept_pattern(const rule& r, text_store& store) {
   return store.keep({text, length_of(r.pattern)});
 }
 
-/// The field's own name, in the words that people use for it.
-constexpr std::string_view words_for(std::string_view unit) {
-  struct row {
-    std::string_view field, words;
-  };
-  constexpr row rows[] = {{"num_attention_heads", "heads"},
-                          {"num_heads", "heads"},
-                          {"num_key_value_heads", "key/value heads"},
-                          {"linear_num_key_heads", "linear key heads"},
-                          {"linear_num_value_heads", "linear value heads"}};
-  const std::size_t dot = unit.rfind('.');
-  const std::string_view field = dot == std::string_view::npos ? unit : unit.substr(dot + 1);
-  for (const row& r : rows) {
-    if (field == r.field) return r.words;
-  }
-  return field;
-}
-
 struct sharder {
   plan_view rules;
   const tree& model;
@@ -56,9 +39,9 @@ struct sharder {
 
   // A size that must divide: each once, however many layers have it.
   struct constraint {
-    std::string_view parameter, unit;
-    cut how;
-    std::size_t extent = 0;
+    std::string_view parameter;
+    size_to_divide size;
+    cut_fault fault(int tp) const { return fault_of(size.how, size.extent, tp); }
   };
   list<constraint> constraints{};
   list<std::string_view> holes{};
@@ -85,7 +68,7 @@ struct sharder {
     if (p.rule == no_rule) {
       holes.push(e.name);
     } else {
-      p.how = cut_of_parameter(e.name, e.shape, rules[p.rule]);
+      p.how = cut_of_parameter(e.name, e.shape, p.rule);
     }
     return p;
   }
@@ -102,7 +85,7 @@ struct sharder {
                         rules[kept.rule].how.name(), ": each name needs a row of its own, as the step of '", alias,
                         "' cannot be guessed; for a head add colwise_gather_output"));
     }
-    const cut c = cut_of_parameter(alias, kept.shape, rules[owner]);
+    const cut c = cut_of_parameter(alias, kept.shape, owner);
     if (c.dim != kept.how.dim || c.groups != kept.how.groups) {
       raise(shard_error("'", alias, "' and '", kept.name,
                         "' are tied, one storage, and the plan cuts them in two ways: ", rules[owner].how.name(),
@@ -141,30 +124,32 @@ struct sharder {
 
   void refuse_faults() const {
     bool any = false;
-    for (const constraint& c : constraints) any |= fault_of(c.how, c.extent, options.tp) != cut_fault::none;
+    for (const constraint& c : constraints) any |= c.fault(options.tp) != cut_fault::none;
     if (!any) return;
     shard_error e("the plan does not fit ", options.tp, options.tp == 1 ? " rank: " : " ranks: ");
     std::size_t named = 0;
     for (const constraint& c : constraints) {
-      const cut_fault fault = fault_of(c.how, c.extent, options.tp);
-      if (fault == cut_fault::none) continue;
+      if (c.fault(options.tp) == cut_fault::none) continue;
       if (named == 8) {
         e.append(std::string_view(" and more"));
         break;
       }
       if (named++ != 0) e.append(std::string_view(", and "));
-      describe(e, c, fault);
+      append_fault(e, c.size, options.tp);
+      e.append(std::string_view(" ("));
+      if (!c.size.unit.empty()) {
+        e.append(c.size.unit);
+        e.append(std::string_view(", "));
+      }
+      e.append(c.parameter);
+      e.append(std::string_view(")"));
     }
     e.append(std::string_view("; legal sizes: "));
-    std::size_t legal = 0;
-    for (int tp = 1; tp <= 64; ++tp) {
+    append_legal_sizes(e, [&](int tp) {
       bool fits = true;
-      for (const constraint& c : constraints) fits &= fault_of(c.how, c.extent, tp) == cut_fault::none;
-      if (!fits) continue;
-      if (legal++ != 0) e.append(std::string_view(", "));
-      e.append(tp);
-    }
-    if (legal == 0) e.append(std::string_view("none up to 64"));
+      for (const constraint& c : constraints) fits &= c.fault(tp) == cut_fault::none;
+      return fits;
+    });
     raise(e);
   }
 
@@ -200,115 +185,34 @@ struct sharder {
 
  private:
   [[noreturn]] void refuse_tie(std::string_view name, const owner& who) const {
-    plan_error e("two rules are equally specific for '", name, "': '");
-    append_path(e, rules[who.rule].pattern);
-    e.append(std::string_view("' and '"));
-    append_path(e, rules[who.tied_with].pattern);
-    e.append(std::string_view("'; make one of them more literal, or say it in .with({...})"));
+    examined x;
+    x.who = who;
+    x.why = refusal::tie;
+    plan_error e("");
+    append_refusal(e, x, rules, model, name, {}, options.tp);
     raise(e);
   }
 
-  [[noreturn]] static void refuse_groups(std::string_view name, int has, int cut_as, const style& how,
-                                         feature_axis axis) {
-    shard_error e("'", name, "' is ", has, has == 1 ? " group" : " groups laid side by side", ", and ", how.name(),
-                  " cuts it as ", cut_as, ", so that each rank would get parts of the wrong ones: use ");
-    const bool out = axis == feature_axis::out;
-    e.append(std::string_view(has == 1   ? (out ? "colwise" : "rowwise")
-                              : has == 2 ? (out ? "packed_colwise" : "packed_rowwise")
-                                         : (out ? "colwise.groups(n)" : "rowwise.groups(n)")));
-    raise(e);
-  }
-
-  cut cut_of_parameter(std::string_view name, const tensor_shape& shape, const rule& r) {
-    const bool is_bias = name == "bias" || name.ends_with(".bias");
-    const cut_choice choice = cut_by(r.how, shape.dims(), is_bias);
-    if (!choice.possible) {
-      raise(shard_error("'", name, "' has ", shape.dims(), " dim, and ", r.how.name(),
-                        " cuts dim 1: use another style, or replicate"));
+  cut cut_of_parameter(std::string_view name, const tensor_shape& shape, std::uint16_t owner_rule) {
+    const examined x = examine_owned(rules, model, name, shape, {owner_rule, no_rule}, options.layout);
+    if (x.refused()) {
+      shard_error e("");
+      append_refusal(e, x, rules, model, name, shape, options.tp);
+      raise(e);
     }
-    cut c = choice.how;
-    if (c.whole()) return c;
-    const auto dim = static_cast<std::size_t>(c.dim);
-
-    const auto in_units = [&](std::string_view unit) {
-      cut u = c;
-      if (unit.empty()) return u;
-      const std::int64_t n = model.number(name, unit);
-      if (n < 1) {
-        raise(shard_error("units(\"", unit, "\") of '", name, "' is ", n, " in the config; it must be at least 1"));
-      }
-      u.units = static_cast<std::size_t>(n);
-      return u;
-    };
-    std::string_view unit = r.how.unit;
-    if (!options.layout.empty() && stays_cut(name, r)) {
-      const feature_axis axis = shape.dims() == 1 || dim + 2 == shape.dims() ? feature_axis::out : feature_axis::in;
-      const style made_of = options.layout.of(split_name(name), axis);
-      if (made_of.group_count != c.groups) refuse_groups(name, made_of.group_count, c.groups, r.how, axis);
-      if (unit.empty()) {
-        unit = made_of.unit;
-      } else if (!made_of.unit.empty()) {
-        constrain(name, made_of.unit, in_units(made_of.unit), shape[dim]);
-      }
-    }
-    c = in_units(unit);
-    constrain(name, unit, c, shape[dim]);
-    return c;
+    for (std::size_t i = 0; i < x.size_count; ++i) constrain(name, x.sizes[i]);
+    return x.how;
   }
 
-  // Does the engine's own arithmetic meet the cut? Not where the style's step gathers the output or splits the input;
-  // but the step is the module's, and a rule that speaks of a parameter alone has none.
-  bool stays_cut(std::string_view name, const rule& r) const {
-    if (r.how.kind == style_kind::colwise || r.how.kind == style_kind::rowwise) return true;
-    const std::size_t dot = name.rfind('.');
-    const std::string_view module = dot == std::string_view::npos ? std::string_view() : name.substr(0, dot);
-    const std::uint16_t owner = find_module_rule(rules, split_name(module)).rule;
-    return owner == no_rule || &rules[owner] != &r;
-  }
-
-  void constrain(std::string_view name, std::string_view unit, const cut& c, std::size_t extent) {
+  void constrain(std::string_view name, const size_to_divide& s) {
     for (const constraint& known : constraints) {  // on which dim says nothing of whether it divides
-      if (known.how.groups == c.groups && known.how.divided == c.divided && known.how.units == c.units &&
-          known.extent == extent && known.unit == unit) {
+      const cut& k = known.size.how;
+      if (k.groups == s.how.groups && k.divided == s.how.divided && k.units == s.how.units &&
+          known.size.extent == s.extent && known.size.unit == s.unit) {
         return;
       }
     }
-    constraints.push({name, unit, c, extent});
-  }
-
-  void describe(error& e, const constraint& c, cut_fault fault) const {
-    const auto groups = static_cast<std::size_t>(c.how.groups);
-    switch (fault) {
-      case cut_fault::groups:
-        e.append(c.extent);
-        e.append(std::string_view(" elements in "));
-        e.append(groups);
-        e.append(std::string_view(" equal groups"));
-        break;
-      case cut_fault::units:
-        e.append(c.extent / groups);
-        e.append(std::string_view(" elements in "));
-        e.append(c.how.units);
-        e.append(std::string_view(" equal "));
-        e.append(words_for(c.unit));
-        break;
-      default:
-        e.append(c.how.units != 0 ? c.how.units : c.extent / groups);
-        e.append(std::string_view(" "));
-        e.append(c.how.units != 0 ? words_for(c.unit) : std::string_view(groups > 1 ? "elements a group" : "elements"));
-        e.append(std::string_view(" over "));
-        e.append(options.tp);
-        e.append(std::string_view(" ranks"));
-        if (fault == cut_fault::empty_group) e.append(std::string_view(" (some would get none)"));
-        break;
-    }
-    e.append(std::string_view(" ("));
-    if (!c.unit.empty()) {
-      e.append(c.unit);
-      e.append(std::string_view(", "));
-    }
-    e.append(c.parameter);
-    e.append(std::string_view(")"));
+    constraints.push({name, s});
   }
 
   static void append_names(error& e, const list<std::string_view>& names) {
