@@ -36,7 +36,7 @@ inline void* run_helper(void* argument) {
   job->result = job->call(job->handle);
   job->done.store(true, std::memory_order_release);
   if (job->owners.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-    if (job->when_left != nullptr && job->result == ncclSuccess) (void)job->when_left(job->handle);
+    if (job->when_left != nullptr) (void)job->when_left(job->handle);
     delete job;
   }
   return nullptr;
@@ -53,8 +53,8 @@ struct helped {
 /// One such call. It is waited for once.
 class helper {
  public:
-  /// `kept` lives until the call has come back; where nobody waits for it any more then, and it has succeeded,
-  /// `when_left` is called, too.
+  /// `kept` lives until the call has come back; where nobody waits for it any more then, `when_left` is called, too,
+  /// whatever the call gave.
   helper(std::shared_ptr<const void> kept, int device, nccl_call call, ncclComm_t handle,
          nccl_call when_left = nullptr) noexcept
       : job_(new (std::nothrow) helper_job{std::move(kept), device, call, when_left, handle}) {

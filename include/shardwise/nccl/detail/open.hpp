@@ -147,9 +147,10 @@ inline void close_communicator(const std::shared_ptr<state>& s) noexcept {
         "such graphs first";
     // In a helper whatever the options say, as NCCL_COMM_BLOCKING overrides them.
     const patience time(s->opts.deadline);
-    const helped finalized = helper(s, s->device, ncclCommFinalize, s->handle, ncclCommDestroy).wait(time);
+    const helped finalized = helper(s, s->device, ncclCommFinalize, s->handle, ncclCommAbort).wait(time);
     if (finalized.how == came_back::no) {
-      // A blocking one. NCCL's own thread is in there, and ncclCommAbort would free the communicator under it.
+      // A blocking one, whose work is not done, or a thread that was given no processor in time. It is still in there,
+      // and ncclCommAbort would free the communicator under it: the thread itself aborts it when it comes out.
       s->handle = nullptr;
       s->usable_on = nowhere;
       return poison(s, error_of(*s, fault::timed_out, ncclInProgress, "ncclCommFinalize did not come back within ",
