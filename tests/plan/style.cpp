@@ -10,7 +10,8 @@ namespace sw = shardwise;
 
 namespace {
 
-constexpr sw::placement whole = sw::replicated{}, cut = sw::sharded<-1>{}, sum = sw::partial<>{};
+constexpr sw::placement whole = sw::replicated{}, cut = sw::sharded<-1>{}, sum = sw::partial<>{},
+                        rows = sw::sharded<1>{};
 
 struct flow {
   sw::style how;
@@ -33,7 +34,12 @@ constexpr flow flows[] = {
     {sw::moe_tp_experts, whole, sum, whole, sw::collective::all_reduce, false, true},
     {sw::local_params, whole, whole, whole, sw::collective::none, false, false},
     {sw::all_reduce, whole, sum, whole, sw::collective::all_reduce, false, true},
+    {sw::sequence_parallel, rows, rows, rows, sw::collective::none, true, true},
+    {sw::moe_identity_expert, whole, sum, sum, sw::collective::none, false, true},
+    {sw::grouped_gemm, whole, whole, whole, sw::collective::none, true, false},
+    {sw::ep_dispatch_experts, whole, sum, whole, sw::collective::all_reduce, false, true},
 };
+static_assert(std::size(flows) == std::size(sw::style_table) + 2);  // packed ones share a row
 
 // The table is in the order of the enum, or facts() would read another row.
 constexpr bool in_order() {

@@ -26,9 +26,6 @@ inline constexpr style_name other_style_names[] = {
     {"local_packed_rowwise", packed_rowwise<2>},
 };
 
-inline constexpr std::string_view styles_of_later_versions[] = {"sequence_parallel", "moe_identity_expert",
-                                                                "grouped_gemm", "ep_dispatch_experts"};
-
 // How many letters apart two words are, for "did you mean"; words over 63 letters are far from everything.
 constexpr std::size_t distance(std::string_view a, std::string_view b) {
   constexpr std::size_t longest = 64;
@@ -71,12 +68,6 @@ inline style parse_style(std::string_view text) {
   }
   std::string_view nearest;
   std::size_t best = ~std::size_t{};
-  for (std::string_view later : detail::styles_of_later_versions) {
-    if (later != text) continue;
-    detail::raise(plan_error("'", text,
-                             "' is a style of Hugging Face that this version does not have: leave the row out, "
-                             "or use replicate(why)"));
-  }
   if (text == "ep_router") {
     detail::raise(
         plan_error("'ep_router' was removed by Hugging Face: the router is whole, replicate(why), and the experts "

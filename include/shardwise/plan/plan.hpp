@@ -117,6 +117,13 @@ struct plan {
     return out;
   }
 
+  /// Says of every row that it cuts over the ranks that share the experts: the second plan of a class.
+  constexpr plan expert_parallel() const {
+    plan out = *this;
+    for (rule& r : out) r.over = parallelism::expert;
+    return out;
+  }
+
   constexpr rule* begin() { return rules; }
   constexpr rule* end() { return rules + count; }
   constexpr const rule* begin() const { return rules; }

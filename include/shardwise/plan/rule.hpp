@@ -94,6 +94,7 @@ struct rule {
   bool deep = false;           ///< has a `**`
   bool optional = false;       ///< may match nothing in a model of the family
   dialect matching = dialect::shardwise;
+  parallelism over = parallelism::tensor;  ///< over which group of ranks it cuts
 
   constexpr rule() = default;
   constexpr rule(const char* as_written, style s) : how(s), text(as_written) {

@@ -25,7 +25,19 @@ enum class style_kind : std::uint8_t {
   moe_tp_experts,
   local_params,
   all_reduce,
+  sequence_parallel,
+  moe_identity_expert,
+  grouped_gemm,
+  ep_dispatch_experts,
 };
+
+/// Over which ranks a rule cuts: Hugging Face has two plans for a class, and one group of ranks for each.
+enum class parallelism : std::uint8_t {
+  tensor,  ///< the ranks share every layer
+  expert,  ///< the ranks share the experts: each has some of them whole
+};
+/// As the two are written: `tp` and `ep`.
+constexpr std::string_view name_of(parallelism p) { return p == parallelism::tensor ? "tp" : "ep"; }
 
 /// Which dim of a parameter is cut.
 enum class cut_of : std::uint8_t {
@@ -35,6 +47,7 @@ enum class cut_of : std::uint8_t {
   in,       ///< the input features: the last dim; a vector named `bias` is whole, any other vector is cut
   first,    ///< dim 0: the rows of an embedding
   second,   ///< dim 1: the columns of an embedding; a vector has none, which is an error
+  experts,  ///< dim 0: whole experts, which divide exactly, in Hugging Face's plans too
 };
 
 /// What makes the output of the module's own arithmetic the output that the style promises.
@@ -62,10 +75,11 @@ struct style_facts {
   collective then;      ///< how it gets from `local` to `output`
   bool splits_input;    ///< each rank first takes its chunk of the last dim of the input
   bool changes_module;  ///< false: the style speaks of parameters only
+  bool runs = true;     ///< false: a plan may hold it and `shard` cuts by it, but `run` does not do its module half
 };
 
 inline constexpr style_facts style_table[] = {
-    // kind, name, cut, input, local, output, collective, splits input, changes module
+    // kind, name, cut, input, local, output, collective, splits input, changes module, runs
     {style_kind::replicate, "replicate", cut_of::whole, replicated{}, replicated{}, replicated{}, collective::none,
      false, false},
     {style_kind::replicated_with_grad_allreduce, "replicated_with_grad_allreduce", cut_of::whole, replicated{},
@@ -90,6 +104,14 @@ inline constexpr style_facts style_table[] = {
      collective::none, false, false},
     {style_kind::all_reduce, "all_reduce", cut_of::no_half, replicated{}, partial<>{}, replicated{},
      collective::all_reduce, false, true},
+    {style_kind::sequence_parallel, "sequence_parallel", cut_of::whole, sharded<1>{}, sharded<1>{}, sharded<1>{},
+     collective::none, false, true, false},
+    {style_kind::moe_identity_expert, "moe_identity_expert", cut_of::no_half, replicated{}, partial<>{}, partial<>{},
+     collective::none, false, true, false},
+    {style_kind::grouped_gemm, "grouped_gemm", cut_of::experts, replicated{}, replicated{}, replicated{},
+     collective::none, false, false},
+    {style_kind::ep_dispatch_experts, "ep_dispatch_experts", cut_of::no_half, replicated{}, partial<>{}, replicated{},
+     collective::all_reduce, false, true, false},
 };
 
 /// Groups that one packed dim may have.
@@ -209,6 +231,17 @@ struct replicated_with_grad_allreduce_t
     : style_tag<style_kind::replicated_with_grad_allreduce, replicated, replicated, replicated> {};
 /// In inference the same as `replicate`.
 struct mla_kv_a_proj_t : style_tag<style_kind::mla_kv_a_proj, replicated, replicated, replicated> {};
+/// A norm between cut sequences: its parameters are whole, its input and output are cut on dim 1. `run` does not do it.
+struct sequence_parallel_t : style_tag<style_kind::sequence_parallel, sharded<1>, sharded<1>, sharded<1>> {};
+/// An expert that hands its input on: each rank takes one part in `ranks` of it, so that the sum over the ranks, which
+/// the experts' module makes, is the input. Says nothing of parameters. `run` does not do it.
+struct moe_identity_expert_t : style_tag<style_kind::moe_identity_expert, replicated, partial<>, partial<>> {};
+/// [experts, ...] is cut on the experts, whole ones, which divide exactly: rank r of n has experts r E/n to
+/// (r + 1) E/n. Of parameters only: the module that owns them is `ep_dispatch_experts`.
+struct grouped_gemm_t : style_tag<style_kind::grouped_gemm, replicated, replicated, replicated> {};
+/// The module whose experts the ranks share: each runs its own experts, and the outputs are summed. Says nothing of
+/// parameters. `run` does not do it: how tokens reach the experts of another rank is not in this version.
+struct ep_dispatch_experts_t : style_tag<style_kind::ep_dispatch_experts, replicated, partial<>, replicated> {};
 
 inline constexpr colwise_t colwise{};
 inline constexpr colwise_gather_output_t colwise_gather_output{};
@@ -226,6 +259,10 @@ inline constexpr all_reduce_t all_reduce{};
 inline constexpr replicate_t replicate{};
 inline constexpr replicated_with_grad_allreduce_t replicated_with_grad_allreduce{};
 inline constexpr mla_kv_a_proj_t mla_kv_a_proj{};
+inline constexpr sequence_parallel_t sequence_parallel{};
+inline constexpr moe_identity_expert_t moe_identity_expert{};
+inline constexpr grouped_gemm_t grouped_gemm{};
+inline constexpr ep_dispatch_experts_t ep_dispatch_experts{};
 
 }  // namespace v0
 }  // namespace shardwise

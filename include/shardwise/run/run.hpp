@@ -57,6 +57,16 @@ inline void check_size(const step& s, int ranks) {
                    ranks, ": shard for its size, {.tp = comm.size()}"));
 }
 
+// A plan may hold a style whose module half this version does not do.
+inline void check_runs(const step& s) {
+  if (s.how.facts().runs || !s.how.has_module_half()) return;
+  raise(plan_error("'", s.module, "' is ", s.how.name(), ": a plan may hold it and its parameters are cut by it, but ",
+                   "this version does not run it; ",
+                   s.how.kind == style_kind::ep_dispatch_experts
+                       ? "run a plan whose experts are moe_tp_experts"
+                       : "leave the module's row out, and do it in the engine"));
+}
+
 // Says which module the collectives are of, for as long as it lives. A step without a sharding knows none: then what
 // the engine has said stays.
 template <class C>
@@ -206,6 +216,8 @@ tag_traits<Kind, In, Local, Out, Groups> traits_of(const style_tag<Kind, In, Loc
 struct step_maker {
   template <auto Style, class C>
   static step of(const C& comm) {
+    static_assert(static_cast<style>(Style).facts().runs,
+                  "shardwise: this version does not run this style; a plan may hold it and parameters are cut by it");
     step s;
     s.module = static_cast<style>(Style).name();
     s.how = Style;
@@ -244,6 +256,7 @@ View chunk_of(const step& s, int rank, const View& x) {
 /// `tensor_traits<View>::columns(x, begin, extent)` for a split.
 template <communicator C, class View>
 placed<View> input(const step& s, const C& comm, const placed<View>& x) {
+  detail::check_runs(s);
   detail::check_size(s, comm.size());
   detail::check_placement(s.module, s.how, s.input(), x.where(), false);
   if (!s.splits_input()) return x;
@@ -259,6 +272,7 @@ placed<View> input(const step& s, const C& comm, const placed<View>& x) {
 /// reduces is found; `comm_error` where the collective fails.
 template <communicator C, class View>
 placed<View> run(const step& s, C& comm, typename C::stream_type stream, placed<View> x) {
+  detail::check_runs(s);
   detail::check_placement(s.module, s.how, s.local(), x.where(), true);
   return assume_placed(s.output(),
                        detail::finish<detail::step_kinds{}, C, View>(s, comm, stream, std::move(x).local(), nullptr));
@@ -267,6 +281,7 @@ placed<View> run(const step& s, C& comm, typename C::stream_type stream, placed<
 /// Needs `tensor_traits<View>::add_to_rows(x, bias, stream)`.
 template <communicator C, class View>
 placed<View> run(const step& s, C& comm, typename C::stream_type stream, placed<View> x, const placed<View>& bias) {
+  detail::check_runs(s);
   detail::check_placement(s.module, s.how, s.local(), x.where(), true);
   if (bias.where() != detail::bias_placement(s)) {
     detail::raise(placement_error("the bias of '", s.module, "' is ", bias.where().name(), ", and must be ",

@@ -29,6 +29,7 @@ struct size_to_divide {
   cut how{};
   std::size_t extent = 0;
   std::string_view unit{};
+  bool experts = false;  ///< the elements are whole experts
 };
 
 /// A rule applied to one parameter. A plain value; the views point into plan and layout.
@@ -144,7 +145,7 @@ inline examined examine_owned(plan_view rules, const tree& model, std::string_vi
     }
   }
   if (!in_units(unit, x.how)) return refuse(x.why);
-  x.sizes[x.size_count++] = {x.how, shape[dim], unit};
+  x.sizes[x.size_count++] = {x.how, shape[dim], unit, r.how.facts().cut == cut_of::experts};
   return x;
 }
 
@@ -180,8 +181,11 @@ inline void append_fault(error& e, const size_to_divide& s, int tp) {
       break;
     default:
       put(s.how.units != 0 ? s.how.units : s.extent / groups, ' ',
-          s.how.units != 0 ? words_for(s.unit) : text(groups > 1 ? "elements a group" : "elements"), text(" over "), tp,
-          text(" ranks"));
+          s.how.units != 0 ? words_for(s.unit)
+                           : text(s.experts    ? "experts"
+                                  : groups > 1 ? "elements a group"
+                                               : "elements"),
+          text(" over "), tp, text(" ranks"));
       if (fault == cut_fault::empty_group) put(text(" (some would get none)"));
       break;
   }

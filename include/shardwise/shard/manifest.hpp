@@ -85,6 +85,7 @@ class manifest {
     if (!r.how.unit.empty()) put(to, " in units of ", r.how.unit);
     if (r.how.divided == division::chunk) put(to, ", uneven");
     if (r.matching == dialect::hugging_face) put(to, ", as Hugging Face matches");
+    if (r.over == parallelism::expert) put(to, ", expert-parallel");
     if (r.overrides != 0) put(to, ", override ", static_cast<unsigned>(r.overrides));
   }
 

@@ -118,6 +118,10 @@ constexpr cut_choice cut_by(const style& s, std::size_t dims, bool is_bias) {
     case cut_of::in: c.dim = last; break;
     case cut_of::first: c.dim = last < 0 ? -1 : 0; break;
     case cut_of::second: c.dim = 1; break;
+    case cut_of::experts:
+      c.dim = last < 0 ? -1 : 0;
+      c.divided = division::exact;
+      break;
     default: break;
   }
   if (dims == 1) {

@@ -208,7 +208,7 @@ struct sharder {
     for (const constraint& known : constraints) {  // on which dim says nothing of whether it divides
       const cut& k = known.size.how;
       if (k.groups == s.how.groups && k.divided == s.how.divided && k.units == s.how.units &&
-          known.size.extent == s.extent && known.size.unit == s.unit) {
+          known.size.extent == s.extent && known.size.unit == s.unit && known.size.experts == s.experts) {
         return;
       }
     }
