@@ -7,6 +7,7 @@
 #include "shardwise/checkpoint/converted.hpp"
 #include "shardwise/checkpoint/copy.hpp"
 #include "shardwise/checkpoint/folder.hpp"
+#include "shardwise/checkpoint/headers.hpp"
 #include "shardwise/checkpoint/load.hpp"
 #include "shardwise/checkpoint/memory_source.hpp"
 #include "shardwise/checkpoint/safetensors.hpp"

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "shardwise/checkpoint/detail/json.hpp"
@@ -33,7 +34,11 @@ class config {
     return parse(file.text(), path.string());
   }
   /// The same from memory; `where` names the text in errors.
-  static config parse(std::string_view json, std::string_view where = "config.json") { return config(json, where); }
+  static config parse(std::string_view json, std::string_view where = "config.json") {
+    return config(detail::parse_json(json, where), where);
+  }
+  /// The same of a part of a JSON text that is parsed already. Throws `checkpoint_error` if it is no object.
+  static config of(detail::json_document part, std::string_view where) { return config(std::move(part), where); }
 
   /// The file, as errors name it.
   const std::string& where() const { return where_; }
@@ -102,7 +107,7 @@ class config {
   }
 
  private:
-  config(std::string_view json, std::string_view where) : json_(detail::parse_json(json, where)), where_(where) {
+  config(detail::json_document json, std::string_view where) : json_(std::move(json)), where_(where) {
     if (json_.root.get(root_) != simdjson::SUCCESS) {
       detail::raise(checkpoint_error(where_, " is JSON, but no object"));
     }
