@@ -2,5 +2,9 @@
 // Step 8, VERIFY: what a plan does to a model, before a byte is read.
 #pragma once
 // IWYU pragma: begin_exports
+#include "shardwise/audit/audit.hpp"
+#include "shardwise/audit/finding.hpp"
+#include "shardwise/audit/options.hpp"
+#include "shardwise/audit/report.hpp"
 #include "shardwise/audit/whole.hpp"
 // IWYU pragma: end_exports

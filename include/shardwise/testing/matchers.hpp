@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "shardwise/audit/audit.hpp"
 #include "shardwise/checkpoint/tensor_source.hpp"
 #include "shardwise/comm/in_process.hpp"
 #include "shardwise/match/tree_coverage.hpp"
@@ -48,6 +49,19 @@ class IsCoveredBy : public detail::matcher_base<tree> {
 
  private:
   plan_view plan_;
+  mutable std::string why_;
+};
+
+/// `CHECK_THAT(audit(plan, tree, tp), IsClean())`: the audit has neither an error nor a warning.
+class IsClean : public detail::matcher_base<audit_report> {
+ public:
+  bool match(const audit_report& report) const override {
+    why_ = report.clean() ? "" : ":\n" + text_of(report);
+    return report.clean();
+  }
+  std::string describe() const override { return "is clean" + why_; }
+
+ private:
   mutable std::string why_;
 };
 
