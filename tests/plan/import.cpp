@@ -19,10 +19,45 @@ TEST_CASE("every style of the table is read by its own name, and packed ones hav
   CHECK(sw::parse_style("packed_rowwise") == sw::style(sw::packed_rowwise<2>));
 }
 
-TEST_CASE("names that Hugging Face has renamed mean what they meant", "[plan]") {
-  CHECK(sw::parse_style("colwise_rep") == sw::style(sw::colwise_gather_output));
-  CHECK(sw::parse_style("rowwise_rep") == sw::style(sw::rowwise_split_input));
-  CHECK(sw::parse_style("local_packed_rowwise") == sw::style(sw::packed_rowwise<2>));
+TEST_CASE("names that Hugging Face has renamed mean what they meant, and are reported", "[plan]") {
+  // From its releases 4.57 and 5.23.0.
+  constexpr const char* names[][2] = {{"colwise_rep", "colwise_gather_output"},
+                                      {"rowwise_rep", "rowwise_split_input"},
+                                      {"local_colwise", "colwise"},
+                                      {"local_rowwise", "rowwise"},
+                                      {"local_packed_colwise", "packed_colwise"},
+                                      {"local_packed_rowwise", "packed_rowwise"},
+                                      {"vocab_parallel_rowwise", "embedding_rowwise"}};
+  sw::imported_plan plan;
+  plan.add("first", "colwise");
+  std::size_t row = 0;
+  for (const auto& [before, now] : names) {
+    CHECK(sw::parse_style(before) == sw::parse_style(now));
+    CHECK(sw::renamed_to(before) == now);
+    CHECK(sw::renamed_to(now).empty());
+    const std::string pattern = "row" + std::to_string(row++);
+    plan.add(pattern, before).add(pattern, before);
+    REQUIRE(plan.renamed().size() == row);
+    CHECK(plan.renamed()[row - 1].pattern == pattern);
+    CHECK(plan.renamed()[row - 1].old_name == before);
+    CHECK(plan.renamed()[row - 1].new_name == now);
+  }
+  plan.replace("row0", "replicate").replace("row1", "local_colwise");
+  CHECK(plan.renamed().size() == row - 1);
+  CHECK(plan.renamed()[row - 2].pattern == "row1");
+  CHECK(plan.renamed()[row - 2].new_name == "colwise");
+}
+
+TEST_CASE("names that Hugging Face has removed are refused with the way to say it now", "[plan]") {
+  constexpr const char* names[][2] = {{"ep_router", "leave the router's row out"},
+                                      {"megamoe_experts", "grouped_gemm"},
+                                      {"gather", "all_reduce"},
+                                      {"local", "rowwise adds its bias once"},
+                                      {"isolated", "rowwise adds its bias once"}};
+  for (const auto& [name, advice] : names) {
+    CHECK_THROWS_MATCHES(sw::parse_style(name), sw::plan_error,
+                         says("'" + std::string(name) + "' was removed by Hugging Face: ") && says(advice));
+  }
 }
 
 TEST_CASE("replicate takes a reason in parentheses", "[plan]") {
@@ -69,4 +104,41 @@ TEST_CASE("the same pattern twice is one row, and with another style refused", "
   CHECK(plan.size() == 1);
   CHECK_THROWS_MATCHES(plan.add("a", "rowwise"), sw::plan_error,
                        says("the same pattern has two styles, colwise and rowwise: a"));
+}
+
+TEST_CASE("an expert-parallel plan says so of its rows and has no experts that are cut", "[plan]") {
+  sw::imported_plan plan(sw::parallelism::expert);
+  plan.add("mlp.experts", "ep_dispatch_experts").add("mlp.experts.up", "grouped_gemm").add("mlp.gate", "colwise");
+  for (const sw::rule& r : sw::plan_view(plan)) CHECK(r.over == sw::parallelism::expert);
+  CHECK_THROWS_MATCHES(
+      plan.add("experts", "moe_tp_experts"), sw::plan_error,
+      says("'experts': moe_tp_experts is a style of the tensor-parallel plan") && says("ep_dispatch_experts"));
+  CHECK_THROWS_AS(plan.replace("mlp.experts", "moe_tp_experts"), sw::plan_error);
+  static constexpr auto tensor = sw::plan({{"x", sw::moe_tp_experts}});
+  CHECK_THROWS_AS(plan.add(tensor), sw::plan_error);
+  CHECK(tensor.expert_parallel()[0].over == sw::parallelism::expert);
+}
+
+TEST_CASE("rows of another plan are taken along as they are, and replaced as a user's own plan replaces them",
+          "[plan]") {
+  sw::imported_plan plan;
+  {
+    const std::string pattern = "layers.*.{q,k}", why = "too small";
+    const sw::rule rows[] = {{pattern.c_str(), sw::colwise.units("heads")}, {"norm", sw::replicate(why.c_str())}};
+    plan.add(sw::plan_view(rows, 2));
+    CHECK_THROWS_MATCHES(plan.add("norm", "colwise"), sw::plan_error, says("two styles"));
+    plan.add(sw::plan_view(rows, 2));
+  }
+  REQUIRE(plan.size() == 2);
+  CHECK(sw::find_parameter_rule(plan, "layers.first.k.weight").rule == 0);
+  const sw::plan_view rows = plan;
+  CHECK(rows[0].how == sw::style(sw::colwise.units("heads")));
+  CHECK(rows[1].how.reason == "too small");
+  CHECK_FALSE(rows[1].optional);
+
+  plan.add("seldom", "colwise").replace("seldom", "rowwise").replace("new", "rowwise");
+  REQUIRE(plan.size() == 4);
+  CHECK(sw::plan_view(plan)[2].how.kind == sw::style_kind::rowwise);
+  CHECK(sw::plan_view(plan)[2].optional);        // as the row was that it replaces
+  CHECK_FALSE(sw::plan_view(plan)[3].optional);  // a user's own row was meant to match
 }
