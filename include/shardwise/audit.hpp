@@ -6,5 +6,6 @@
 #include "shardwise/audit/finding.hpp"
 #include "shardwise/audit/options.hpp"
 #include "shardwise/audit/report.hpp"
+#include "shardwise/audit/sizes.hpp"
 #include "shardwise/audit/whole.hpp"
 // IWYU pragma: end_exports
