@@ -154,10 +154,10 @@ TEST_CASE("the table of sizes is printed for a reader and for a program", "[audi
   const sw::size_table table = sw::sizes(small_plan, small_model(), {.context = 10, .batch = 3, .up_to = 4});
   const std::string text = text_of(table);
   CAPTURE(text);
-  CHECK_THAT(text, Catch::StartsWith("context 10, batch 3, 2.48 KB of weights; bytes of the rank that holds most\n"
+  CHECK_THAT(text, Catch::StartsWith("context 10, batch 3, 2.48 kB of weights; bytes of the rank that holds most\n"
                                      "tp  weights  cache  logits  per rank  collectives  sent per token\n"
-                                     " 1  2.48 KB  960 B   192 B   3.63 KB            0             0 B\n"
-                                     " 2  1.26 KB  480 B   192 B   1.94 KB            6            96 B\n"
+                                     " 1  2.48 kB  960 B   192 B   3.63 kB            0             0 B\n"
+                                     " 2  1.26 kB  480 B   192 B   1.94 kB            6            96 B\n"
                                      "not 3: 16 elements (embed_tokens.weight)\n"
                                      "not 4: 2 key/value heads (num_key_value_heads, "
                                      "layers.*.self_attn.k_proj.weight)\n"));

@@ -11,6 +11,7 @@
 #include "shardwise/audit/detail/legality.hpp"
 #include "shardwise/audit/detail/survey.hpp"
 #include "shardwise/audit/detail/words.hpp"
+#include "shardwise/audit/report.hpp"
 
 namespace shardwise {
 inline namespace v0 {
@@ -55,7 +56,7 @@ namespace detail {
 inline std::size_t find_head(const survey& s) {
   for (const std::string_view name : {"lm_head", "embed_out"}) {
     for (std::size_t m = 0; m < s.modules().size(); ++m) {
-      if (last_segment(s.modules()[m].name) == name && s.modules()[m].matrix != tree::npos) return m;
+      if (leaf_of(s.modules()[m].name) == name && s.modules()[m].matrix != tree::npos) return m;
     }
   }
   return tree::npos;
@@ -193,9 +194,9 @@ inline std::string text_of(const size_table& t) {
   for (const size_row& r : t.rows) {
     if (r.uneven) uneven.push_back(r.tp);
     if (r.legal && !r.uneven) {
-      rows.push_back({std::to_string(r.tp), detail::bytes_words(r.weights), detail::bytes_words(r.cache),
-                      detail::bytes_words(r.logits), detail::bytes_words(r.total()), std::to_string(r.collectives),
-                      detail::bytes_words(r.sent)});
+      rows.push_back({std::to_string(r.tp), detail::bytes_text(r.weights), detail::bytes_text(r.cache),
+                      detail::bytes_text(r.logits), detail::bytes_text(r.total()), std::to_string(r.collectives),
+                      detail::bytes_text(r.sent)});
     }
     if (r.legal) continue;
     // "8 key/value heads over 16 ranks (...)": of the reason only the number of ranks differs.
@@ -208,7 +209,7 @@ inline std::string text_of(const size_table& t) {
     refusals[i].sizes.push_back(r.tp);
   }
   std::string out = "context " + std::to_string(t.context) + ", batch " + std::to_string(t.batch) + ", " +
-                    detail::bytes_words(t.model_bytes) + " of weights; bytes of the rank that holds most\n" +
+                    detail::bytes_text(t.model_bytes) + " of weights; bytes of the rank that holds most\n" +
                     detail::table_text(rows, 0);
   if (!uneven.empty())
     out += "uneven " + detail::ranges_text(uneven) + ": legal, and some ranks get less than others\n";

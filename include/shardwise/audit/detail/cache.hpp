@@ -28,18 +28,18 @@ class cache_model {
       const parameter_class& p = parameters[i];
       const std::string_view module = s.modules()[p.module].name;
       if (outside_the_decoder(p.name)) continue;
-      if (last_segment(p.name) == "A_log") {
+      if (leaf_of(p.name) == "A_log") {
         add_state(i, unknown);
         continue;
       }
-      if (last_segment(p.name) != "weight" || p.shape.dims() < 2) continue;
-      if (last_segment(module).ends_with("conv1d")) {
+      if (leaf_of(p.name) != "weight" || p.shape.dims() < 2) continue;
+      if (leaf_of(module).ends_with("conv1d")) {
         kept_.push_back(
             {i, p.shape[0], p.shape.elements() / std::max<std::size_t>(p.shape[0], 1) * size_of(type), p.count, true});
         continue;
       }
       if (p.shape.dims() != 2) continue;
-      const role what = role_of(last_segment(module));
+      const role what = role_of(leaf_of(module));
       if (what == role::none) continue;
       if (module.find("cross") != std::string_view::npos || module.find("encoder_attn") != std::string_view::npos) {
         cross = true;
@@ -135,26 +135,26 @@ class cache_model {
   bool has_values_beside(const parameter_class& key) const {
     const auto& modules = survey_.modules();
     for (const module_class& m : modules) {
-      if (m.above == modules[key.module].above && role_of(last_segment(m.name)) == role::value) return true;
+      if (m.above == modules[key.module].above && role_of(leaf_of(m.name)) == role::value) return true;
     }
     return false;
   }
   void add_state(std::size_t i, bool& unknown) {
     const parameter_class& p = survey_.parameters()[i];
-    std::size_t each = 0;
+    std::size_t of_one = 0;
     if (p.shape.dims() == 2) {
-      each = p.shape[1];
+      of_one = p.shape[1];
     } else {
-      each = number(p.first, "linear_key_head_dim", "mamba_head_dim", "mamba_d_head") *
-             number(p.first, "linear_value_head_dim", "ssm_state_size", "mamba_d_state");
-      if (each == 0) each = number(p.first, "head_dim", "") * number(p.first, "state_size", "");
+      of_one = number(p.first, "linear_key_head_dim", "mamba_head_dim", "mamba_d_head") *
+               number(p.first, "linear_value_head_dim", "ssm_state_size", "mamba_d_state");
+      if (of_one == 0) of_one = number(p.first, "head_dim", "") * number(p.first, "state_size", "");
     }
-    if (each == 0 || p.shape.dims() == 0) {
+    if (of_one == 0 || p.shape.dims() == 0) {
       unknown = true;
       return;
     }
     state_ = true;
-    kept_.push_back({i, p.shape[0], each * size_of(dtype::f32), p.count, true});
+    kept_.push_back({i, p.shape[0], of_one * size_of(dtype::f32), p.count, true});
   }
 
   // How many tokens each layer keeps.

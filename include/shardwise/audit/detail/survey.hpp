@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "shardwise/audit/detail/facts.hpp"
 #include "shardwise/detail/digits.hpp"
 #include "shardwise/detail/list.hpp"
 #include "shardwise/match/match.hpp"
@@ -18,30 +19,6 @@
 namespace shardwise {
 inline namespace v0 {
 namespace detail {
-
-/// The name with a star for each number between dots, as a plan's pattern has it. A number in front stays.
-inline std::string starred(std::string_view name) {
-  std::string out;
-  for (std::size_t begin = 0; begin <= name.size();) {
-    const std::size_t dot = name.find('.', begin);
-    const std::string_view segment = name.substr(begin, dot == std::string_view::npos ? dot : dot - begin);
-    if (begin != 0) out += '.';
-    if (begin != 0 && is_number(segment.data(), segment.size())) {
-      out += '*';
-    } else {
-      out += segment;
-    }
-    if (dot == std::string_view::npos) break;
-    begin = dot + 1;
-  }
-  return out;
-}
-
-/// The last segment of a dotted name, and what is before it.
-constexpr std::string_view last_segment(std::string_view name) {
-  const std::size_t dot = name.rfind('.');
-  return dot == std::string_view::npos ? name : name.substr(dot + 1);
-}
 
 /// Parameters whose names differ in numbers only, with one shape, one dtype and one rule; or one of them.
 struct parameter_class {
@@ -178,7 +155,7 @@ class survey {
     if (p.type != type || !(p.shape == shape) || p.alias_of != alias_of) return tree::npos;
     ++p.count;
     module_class& m = modules_[module];
-    if (last_segment(name) == "weight" || (m.matrix == tree::npos && shape.dims() > 1)) m.matrix = at;
+    if (leaf_of(name) == "weight" || (m.matrix == tree::npos && shape.dims() > 1)) m.matrix = at;
     return at;
   }
 

@@ -12,37 +12,6 @@ namespace shardwise {
 inline namespace v0 {
 namespace detail {
 
-/// "1.02 GB", "384 B": three digits, decimal units.
-inline std::string bytes_words(std::size_t bytes) {
-  constexpr std::string_view units[] = {" B", " KB", " MB", " GB", " TB", " PB", " EB"};
-  if (bytes < 1000) return std::to_string(bytes) + std::string(units[0]);
-  std::size_t unit = 0, scale = 1;
-  while (unit < 6 && bytes / scale >= 1000) {
-    scale *= 1000;
-    ++unit;
-  }
-  // Rounded to hundredths, tenths or ones; what rounds to 1000 is 1.00 of the next.
-  const std::size_t parts = bytes / scale >= 100 ? 1 : bytes / scale >= 10 ? 10 : 100;
-  const std::size_t step = scale / parts;
-  std::size_t n = bytes / step + (bytes % step * 2 >= step ? 1 : 0);
-  if (n == 1000 && parts != 1) return bytes_words(n * step);
-  if (n == 1000 && unit < 6) return "1.00" + std::string(units[unit + 1]);
-  std::string out = std::to_string(n / parts);
-  if (parts > 1) {
-    std::string digits = std::to_string(n % parts);
-    if (parts == 100 && digits.size() == 1) digits.insert(0, "0");
-    out += '.' + digits;
-  }
-  return out + std::string(units[unit]);
-}
-
-/// "3 ranks", "1 rank".
-inline std::string counted_text(std::size_t n, std::string_view one, std::string_view many = {}) {
-  std::string out = std::to_string(n) + ' ' + std::string(n == 1 || many.empty() ? one : many);
-  if (n != 1 && many.empty()) out += 's';
-  return out;
-}
-
 /// "packed_colwise of 2 groups in units of num_key_value_heads".
 inline std::string style_text(const style& s) {
   std::string out(s.name());
