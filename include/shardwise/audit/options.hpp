@@ -1,17 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstddef>
-#include <string_view>
 
+#include "shardwise/plan/import.hpp"
 #include "shardwise/shard/layout.hpp"
 
 namespace shardwise {
 inline namespace v0 {
-
-/// A style that was written with a name that Hugging Face has renamed.
-struct renamed_style {
-  std::string_view pattern, written, now;
-};
 
 struct audit_options {
   double memory_bandwidth = 3.35e12;       ///< of one GPU, in bytes a second: that of an H100 SXM
