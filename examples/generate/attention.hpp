@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attention with grouped queries, for llama, qwen2, qwen3, and with a gate for qwen3_5.
+// Attention with grouped queries; with a gate for qwen3_5, in a window for mixtral and qwen3_moe.
 #pragma once
 #include <cmath>
 #include <cstddef>
@@ -15,16 +15,18 @@
 namespace generate {
 
 /// Scores, softmax and the sum of values of one head: `queries` [n, dim] against `keys` and `values` [m, dim].
-/// `causal`: query i is token m - n + i, and sees the tokens up to itself.
+/// `causal`: query i is token m - n + i, and sees the tokens up to itself, the last `window` of them if there is one.
 inline void attend(const matrix_map& queries, const matrix_map& keys, const matrix_map& values, bool causal,
-                   matrix_map out) {
+                   matrix_map out, std::optional<std::size_t> window = {}) {
   matrix scores = queries * keys.transpose();
   scores *= 1.0f / std::sqrt(static_cast<float>(queries.cols()));
   const Eigen::Index before = keys.rows() - queries.rows();
   for (Eigen::Index i = 0; i < queries.rows(); ++i) {
-    const Eigen::Index seen = causal ? before + i + 1 : keys.rows();
-    softmax(&scores(i, 0), static_cast<std::size_t>(seen));
-    scores.row(i).tail(keys.rows() - seen).setZero();
+    const Eigen::Index end = causal ? before + i + 1 : keys.rows();
+    const Eigen::Index begin = window && index_of(*window) < end ? end - index_of(*window) : 0;
+    softmax(&scores(i, begin), static_cast<std::size_t>(end - begin));
+    scores.row(i).head(begin).setZero();
+    scores.row(i).tail(keys.rows() - end).setZero();
   }
   out.noalias() = scores * values;
 }
@@ -35,6 +37,7 @@ class attention {
       : step_(c, path),
         dim_(t.head_dim),
         gated_(t.gated),
+        window_(t.window),
         q_(c, path + ".q_proj", t.hidden, t.heads * t.head_dim * (t.gated ? 2 : 1), t.qkv_bias),
         k_(c, path + ".k_proj", t.hidden, t.key_value_heads * t.head_dim, t.qkv_bias),
         v_(c, path + ".v_proj", t.hidden, t.key_value_heads * t.head_dim, t.qkv_bias),
@@ -112,7 +115,7 @@ class attention {
         attend(map(q.row(b * tokens) + h * dim_, tokens, dim_, q.columns()),
                map(mine.keys.row(b * past.capacity) + kv * dim_, seen, dim_, width),
                map(mine.values.row(b * past.capacity) + kv * dim_, seen, dim_, width), true,
-               map(out.row(b * tokens) + h * dim_, tokens, dim_, out.columns()));
+               map(out.row(b * tokens) + h * dim_, tokens, dim_, out.columns()), window_);
       }
     }
     return out;
@@ -121,6 +124,7 @@ class attention {
   module_step step_;
   std::size_t dim_;
   bool gated_;
+  std::optional<std::size_t> window_;
   linear q_, k_, v_, o_;
   std::optional<rms_norm> q_norm_, k_norm_;
 };

@@ -32,7 +32,9 @@ struct linear_attention_config {
 };
 
 struct experts_config {
-  std::size_t count, per_token, width, shared_width;
+  std::size_t count, per_token, width;
+  bool normed;                   ///< the shares of the experts that a token asks add up to 1
+  std::size_t shared_width = 0;  ///< of the expert that every token asks; 0: there is none
 };
 
 struct text_config {
@@ -43,9 +45,11 @@ struct text_config {
   bool head_norms = false;  ///< q and k are normed head by head
   bool gated = false;       ///< q_proj also makes a gate of the attention's output
   bool qkv_bias = false, output_bias = false, mlp_bias = false;
-  std::vector<bool> linear_layers;  ///< one per layer: linear attention, or full
+  std::optional<std::size_t> window;  ///< a token sees so many, itself the last; else all before it
+  std::vector<bool> linear_layers;    ///< one per layer: linear attention, or full
+  std::vector<bool> expert_layers;    ///< one per layer: experts, or a plain MLP of `width`
   std::optional<linear_attention_config> linear_attention;
-  std::optional<experts_config> experts;  ///< else a plain MLP of `width`
+  std::optional<experts_config> experts;
   rope_config rope;
 };
 
@@ -83,6 +87,9 @@ class config_reader {
   bool has(std::string_view field) const {
     return config_.state(section_, field) == sw::checkpoint::field_state::present;
   }
+  bool null(std::string_view field) const {
+    return config_.state(section_, field) == sw::checkpoint::field_state::null;
+  }
   config_reader below(std::string_view field) const {
     return {config_, section_.empty() ? std::string(field) : section_ + "." + std::string(field)};
   }
@@ -113,9 +120,8 @@ class config_reader {
   std::string section_;
 };
 
-// `rope_parameters`, or the older `rope_theta` beside `rope_scaling`.
-inline rope_config read_rope(const config_reader& c, bool partial, bool sections) {
-  rope_config r;
+// `rope_parameters`, or the older `rope_theta` beside `rope_scaling`. `r` is what the type has where nothing is said.
+inline rope_config read_rope(const config_reader& c, rope_config r, bool partial, bool sections) {
   const config_reader rope = c.below(c.has("rope_scaling") ? "rope_scaling" : "rope_parameters");
   for (const char* layer_type : {"full_attention", "sliding_attention", "linear_attention"}) rope.absent(layer_type);
   r.theta = rope.number("rope_theta", c.number("rope_theta", r.theta));
@@ -159,8 +165,40 @@ inline void read_layer_types(const config_reader& c, text_config& t, std::size_t
   }
 }
 
+// How many tokens each layer sees.
+inline std::optional<std::size_t> read_window(const config_reader& c, std::string_view type) {
+  const bool windowed = type == "mixtral" ? c.has("sliding_window") : c.flag("use_sliding_window");
+  if (!windowed || c.null("sliding_window")) return std::nullopt;
+  if (type == "mixtral" || type == "qwen3_moe") return c.size("sliding_window", 4096);
+  if (c.has("sliding_window")) c.refuse("use_sliding_window", "true", "false");
+  return std::nullopt;
+}
+
+inline experts_config read_experts(const config_reader& c, std::string_view type) {
+  const std::string_view count = c.has("num_local_experts") ? "num_local_experts" : "num_experts";
+  experts_config e{c.size(count), c.size("num_experts_per_tok"),
+                   c.size(type == "mixtral" ? "intermediate_size" : "moe_intermediate_size"),
+                   type != "qwen3_moe" || c.flag("norm_topk_prob")};
+  if (e.per_token > e.count) {
+    c.refuse("num_experts_per_tok", std::to_string(e.per_token), "at most '" + std::string(count) + "'");
+  }
+  if (type == "qwen3_5_moe_text") e.shared_width = c.size("shared_expert_intermediate_size");
+  return e;
+}
+
+// Every `decoder_sparse_step`-th layer has experts, but for those of `mlp_only_layers`.
+inline void read_expert_layers(const config_reader& c, text_config& t) {
+  const std::size_t step = c.size("decoder_sparse_step", 1);
+  for (std::size_t i = 0; i < t.expert_layers.size(); ++i) t.expert_layers[i] = (i + 1) % step == 0;
+  for (const std::int64_t i : c.file().integers(c.section(), "mlp_only_layers").value_or(std::vector<std::int64_t>())) {
+    if (i >= 0 && static_cast<std::size_t>(i) < t.expert_layers.size()) {
+      t.expert_layers[static_cast<std::size_t>(i)] = false;
+    }
+  }
+}
+
 inline text_config read_text(const config_reader& c, std::string_view type, std::string prefix) {
-  const bool qwen3_5 = type == "qwen3_5_moe_text";
+  const bool qwen3_5 = type == "qwen3_5_moe_text", qwen3_moe = type == "qwen3_moe", mixtral = type == "mixtral";
   text_config t;
   t.prefix = std::move(prefix);
   c.only("hidden_act", "silu");
@@ -172,15 +210,20 @@ inline text_config read_text(const config_reader& c, std::string_view type, std:
     c.refuse("num_attention_heads", std::to_string(t.heads), "multiples of 'num_key_value_heads'");
   }
   t.head_dim = c.size("head_dim", t.hidden / t.heads);
-  t.norm_eps = static_cast<float>(c.number("rms_norm_eps", 1e-6));
-  t.rope = read_rope(c, qwen3_5, qwen3_5);
-  if (c.flag("use_sliding_window") && c.has("sliding_window")) c.refuse("use_sliding_window", "true", "false");
+  t.norm_eps = static_cast<float>(c.number("rms_norm_eps", mixtral ? 1e-5 : 1e-6));
+  if (mixtral) t.rope.theta = 1e6;
+  t.rope = read_rope(c, t.rope, qwen3_5, qwen3_5);
+  t.window = read_window(c, type);
 
-  t.head_norms = type == "qwen3" || qwen3_5;
-  t.qkv_bias = type == "qwen2" || c.flag("attention_bias");
-  t.output_bias = type != "qwen2" && c.flag("attention_bias");
+  t.head_norms = type == "qwen3" || qwen3_moe || qwen3_5;
+  const bool bias = !mixtral && c.flag("attention_bias");
+  t.qkv_bias = type == "qwen2" || bias;
+  t.output_bias = type != "qwen2" && bias;
   t.mlp_bias = type == "llama" && c.flag("mlp_bias");
   read_layer_types(c, t, c.size("num_hidden_layers"), qwen3_5);
+  t.expert_layers.assign(t.linear_layers.size(), qwen3_5 || mixtral);
+  if (qwen3_moe) read_expert_layers(c, t);
+  if (qwen3_5 || qwen3_moe || mixtral) t.experts = read_experts(c, type);
   if (!qwen3_5) {
     t.width = c.size("intermediate_size");
     return t;
@@ -192,11 +235,6 @@ inline text_config read_text(const config_reader& c, std::string_view type, std:
   if (t.linear_attention->value_heads % t.linear_attention->key_heads != 0) {
     c.refuse("linear_num_value_heads", std::to_string(t.linear_attention->value_heads),
              "multiples of 'linear_num_key_heads'");
-  }
-  t.experts = {c.size("num_experts"), c.size("num_experts_per_tok"), c.size("moe_intermediate_size"),
-               c.size("shared_expert_intermediate_size")};
-  if (t.experts->per_token > t.experts->count) {
-    c.refuse("num_experts_per_tok", std::to_string(t.experts->per_token), "at most 'num_experts'");
   }
   return t;
 }
@@ -241,10 +279,12 @@ inline model_config read_config(const sw::checkpoint::config& file) {
     }
     m.image_token = file.required_integer("", "image_token_id");
     m.video_token = file.integer("", "video_token_id").value_or(-1);
-  } else if (m.type == "llama" || m.type == "qwen2" || m.type == "qwen3" || m.type == "qwen3_5_moe_text") {
+  } else if (m.type == "llama" || m.type == "qwen2" || m.type == "qwen3" || m.type == "qwen3_moe" ||
+             m.type == "mixtral" || m.type == "qwen3_5_moe_text") {
     m.text = detail::read_text(root, m.type, "model");
   } else {
-    root.refuse("model_type", "'" + m.type + "'", "llama, qwen2, qwen3, qwen3_5_moe_text and qwen3_5_moe");
+    root.refuse("model_type", "'" + m.type + "'",
+                "llama, qwen2, qwen3, qwen3_moe, mixtral, qwen3_5_moe_text and qwen3_5_moe");
   }
   return m;
 }

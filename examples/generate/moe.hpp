@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// A mixture of experts with one that is always asked.
+// A mixture of experts, with one that is always asked or without.
 #pragma once
 #include <algorithm>
 #include <cstddef>
 #include <numeric>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "config.hpp"
@@ -73,33 +75,54 @@ class expert_weights {
   weight gate_up_, down_;
 };
 
+/// The expert that every token asks, and a gate that says how much its answer counts.
+class shared_expert {
+ public:
+  shared_expert(const context& c, const std::string& path, std::size_t hidden, std::size_t width)
+      : mlp_(c, path + ".shared_expert", hidden, width, false), gate_(c, path + ".shared_expert_gate", hidden, 1) {}
+
+  /// `x` [tokens, hidden]. Collective. Each row is weighed by its gate, which is whole: a partial sum stays one.
+  value operator()(const value& x) const {
+    const tensor gate = sw::expect_replicated(gate_(x), gate_.path()).local();
+    value y = mlp_(x);
+    for (std::size_t t = 0; t < y.local().rows(); ++t) map(y.local()).row(index_of(t)) *= sigmoid(gate.row(t)[0]);
+    return y;
+  }
+  std::string_view path() const { return mlp_.path(); }
+
+ private:
+  mlp mlp_;
+  linear gate_;
+};
+
 class moe {
  public:
   moe(const context& c, const std::string& path, std::size_t hidden, const experts_config& e)
       : step_(c, path),
         per_token_(e.per_token),
+        normed_(e.normed),
         router_(c, path + ".gate", hidden, e.count),
-        experts_(c, path + ".experts", hidden, e),
-        shared_(c, path + ".shared_expert", hidden, e.shared_width, false),
-        shared_gate_(c, path + ".shared_expert_gate", hidden, 1) {}
+        experts_(c, path + ".experts", hidden, e) {
+    if (e.shared_width != 0) shared_.emplace(c, path, hidden, e.shared_width);
+  }
 
   /// `x` [tokens, hidden], normed. Collective.
   value operator()(const value& x) const {
     const value in = step_.input(x);
     const tensor scores = sw::expect_replicated(router_(in), router_.path()).local();
-    const tensor gate = sw::expect_replicated(shared_gate_(in), shared_gate_.path()).local();
     const value routed = experts_(in, route(scores));
-    const value shared = scaled(shared_(in), gate);
+    if (!shared_) return step_.whole_output(routed);
+    const value shared = (*shared_)(in);
     if (routed.where() != shared.where()) {
       // Two partial sums may be added and reduced together by a row for the whole block; one alone may not.
       sw::expect_replicated(routed, experts_.path());
-      sw::expect_replicated(shared, shared_.path());
+      sw::expect_replicated(shared, shared_->path());
     }
     return step_.whole_output(sum(routed, shared));
   }
 
  private:
-  // The best experts of each token, their scores normed to 1.
+  // The best experts of each token by the softmax over all, and their shares as they are or normed to 1.
   routes route(const tensor& scores) const {
     routes r;
     r.of.resize(scores.columns());
@@ -110,27 +133,19 @@ class moe {
       std::iota(order.begin(), order.end(), std::size_t{0});
       std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(per_token_), order.end(),
                         [&](std::size_t a, std::size_t b) { return p[a] != p[b] ? p[a] > p[b] : a < b; });
-      float total = 0;
-      for (std::size_t i = 0; i < per_token_; ++i) total += p[order[i]];
+      float total = normed_ ? 0 : 1;
+      for (std::size_t i = 0; normed_ && i < per_token_; ++i) total += p[order[i]];
       for (std::size_t i = 0; i < per_token_; ++i) r.of[order[i]].push_back({t, p[order[i]] / total});
     }
     return r;
   }
 
-  // Each row times the sigmoid of its gate, which is whole: a partial sum stays one.
-  static value scaled(const value& x, const tensor& gate) {
-    for (std::size_t t = 0; t < x.local().rows(); ++t) {
-      map(x.local()).row(index_of(t)) *= sigmoid(gate.row(t)[0]);
-    }
-    return x;
-  }
-
   module_step step_;
   std::size_t per_token_;
+  bool normed_;
   linear router_;
   expert_weights experts_;
-  mlp shared_;
-  linear shared_gate_;
+  std::optional<shared_expert> shared_;
 };
 
 }  // namespace generate

@@ -36,7 +36,7 @@ class decoder_layer {
     } else {
       attention_.emplace(c, t, path + ".self_attn");
     }
-    if (t.experts) {
+    if (t.expert_layers[index]) {
       experts_.emplace(c, path + ".mlp", t.hidden, *t.experts);
     } else {
       mlp_.emplace(c, path + ".mlp", t.hidden, t.width, t.mlp_bias);

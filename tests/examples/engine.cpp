@@ -170,6 +170,41 @@ TEST_CASE("older configs say the same in other words", "[examples]") {
   CHECK(stretched.rope.llama3->context == 64);
 }
 
+TEST_CASE("which layers have experts, how they are weighed and how far a token sees is what the config says",
+          "[examples]") {
+  const auto read = [](const std::string& type, const std::string& fields) {
+    const std::string text =
+        R"({"vocab_size": 8, "hidden_size": 12, "num_attention_heads": 3, "num_hidden_layers": 6,
+            "intermediate_size": 5, "num_experts_per_tok": 2, "model_type": ")" +
+        type + "\"" + fields + "}";
+    return generate::read_config(sw::checkpoint::config::parse(text)).text;
+  };
+  using layers = std::vector<bool>;
+  const std::string sizes = R"(, "num_experts": 4, "moe_intermediate_size": 7)";
+  const auto plain = read("qwen3_moe", sizes);
+  CHECK(plain.expert_layers == layers{true, true, true, true, true, true});
+  CHECK(plain.experts->count == 4);
+  CHECK(plain.experts->width == 7);
+  CHECK_FALSE(plain.experts->normed);
+  CHECK_FALSE(plain.window.has_value());
+  CHECK(plain.rope.theta == 10000);
+  const auto some = read("qwen3_moe", sizes + R"(, "decoder_sparse_step": 2, "mlp_only_layers": [0, 3, 9],
+      "norm_topk_prob": true, "use_sliding_window": true, "sliding_window": 3)");
+  CHECK(some.expert_layers == layers{false, true, false, false, false, true});
+  CHECK(some.experts->normed);
+  CHECK(some.window == 3);
+  const auto eight = read("mixtral", R"(, "num_local_experts": 8, "sliding_window": 4, "attention_bias": true)");
+  CHECK(eight.expert_layers == layers{true, true, true, true, true, true});
+  CHECK(eight.experts->count == 8);
+  CHECK(eight.experts->width == 5);
+  CHECK(eight.experts->normed);
+  CHECK(eight.window == 4);
+  CHECK_FALSE(eight.qkv_bias);
+  CHECK(eight.rope.theta == 1000000);
+  CHECK_THROWS_MATCHES(read("mixtral", R"(, "num_local_experts": 1)"), sw::checkpoint_error,
+                       says("'num_experts_per_tok' is 2, and this engine knows only at most 'num_local_experts'"));
+}
+
 TEST_CASE("llama3 rope keeps short wavelengths, stretches long ones, and goes smoothly between", "[examples]") {
   generate::rope_config c;
   c.theta = 10000;
