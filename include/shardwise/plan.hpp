@@ -2,6 +2,7 @@
 // Step 1, PLAN: what the author writes.
 #pragma once
 // IWYU pragma: begin_exports
+#include "shardwise/plan/export.hpp"
 #include "shardwise/plan/import.hpp"
 #include "shardwise/plan/plan.hpp"
 #include "shardwise/plan/rule.hpp"

@@ -3,6 +3,7 @@
 #pragma once
 // IWYU pragma: begin_exports
 #include "shardwise/shard/examine.hpp"
+#include "shardwise/shard/export.hpp"
 #include "shardwise/shard/fingerprint.hpp"
 #include "shardwise/shard/layout.hpp"
 #include "shardwise/shard/manifest.hpp"
