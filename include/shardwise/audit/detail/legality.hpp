@@ -15,17 +15,15 @@ namespace detail {
 /// The sizes of a survey that must divide, each once; and what refuses the plan at every number of ranks.
 class legality {
  public:
-  explicit legality(const survey& s) {
+  explicit legality(const survey& s) : survey_(s) {
     for (const parameter_class& p : s.parameters()) {
-      if (p.what.refused()) never(refusal_text(s, p));
-      for (std::size_t i = 0; i < p.what.size_count; ++i) constrain(p, p.what.sizes[i]);
-      if (!p.owns_bytes()) check_tie(s, p);
-      check_module(s, p);
+      if (p.what.refused()) never(refusal_text(p));
+      for_sizes(p, [&](const size_to_divide& size) { constrain(p, size); });
+      if (!p.owns_bytes()) check_tie(p);
+      check_module(p);
     }
   }
 
-  /// Why a plan is refused whatever the number of ranks; empty where it is not.
-  const std::string& at_no_size() const { return never_; }
   /// The first reason against `tp`; empty where it is legal.
   std::string reason_against(int tp) const {
     if (!never_.empty()) return never_;
@@ -34,15 +32,43 @@ class legality {
     }
     return {};
   }
-  /// True where some rank gets more than another, as torch.chunk deals.
+  /// The first reason against cutting one parameter over `tp` ranks.
+  std::string reason_against(const parameter_class& p, int tp) const {
+    if (p.what.refused()) return refusal_text(p);
+    std::string reason;
+    for_sizes(p, [&](const size_to_divide& size) {
+      if (reason.empty() && fault_of(size.how, size.extent, tp) != cut_fault::none)
+        reason = fault_text({size, p.name}, tp);
+    });
+    return reason;
+  }
+  /// What a cut parameter consists of: "8 key/value heads (num_key_value_heads)".
+  std::string parts_text(const parameter_class& p) const {
+    size_to_divide coarsest;
+    for_sizes(p, [&](const size_to_divide& size) {
+      const bool coarser = size.how.units != 0 && (coarsest.how.units == 0 || size.how.units < coarsest.how.units);
+      if (coarsest.extent == 0 || coarser) coarsest = size;
+    });
+    const cut& c = coarsest.how;
+    const std::string of_groups = c.groups == 1 ? "" : " in each of " + std::to_string(c.groups) + " groups";
+    if (c.units != 0) {
+      return "it consists of " + std::to_string(c.units) + ' ' + std::string(words_for(coarsest.unit)) + of_groups +
+             " (" + std::string(coarsest.unit) + "), which are not cut";
+    }
+    return "it consists of " + std::to_string(coarsest.extent / c.groups) + " elements" + of_groups +
+           (c.divided == division::chunk ? ", dealt as torch.chunk does" : "");
+  }
+  /// True where some rank gets more than another, as torch.chunk deals: of anything, or of one parameter.
   bool uneven_at(int tp) const {
     for (const constraint& c : constraints_) {
-      const cut& how = c.size.how;
-      if (how.divided != division::chunk || how.units != 0 || c.size.extent == 0) continue;
-      if (c.size.extent % how.groups != 0 || c.size.extent / how.groups % static_cast<std::size_t>(tp) != 0)
-        return true;
+      if (uneven(c.size, tp)) return true;
     }
     return false;
+  }
+  bool uneven_at(const parameter_class& p, int tp) const {
+    bool any = false;
+    for_sizes(p, [&](const size_to_divide& size) { any |= uneven(size, tp); });
+    return any;
   }
 
  private:
@@ -51,12 +77,21 @@ class legality {
     std::string_view name;
   };
 
+  static bool uneven(const size_to_divide& size, int tp) {
+    const cut& how = size.how;
+    if (how.divided != division::chunk || how.units != 0 || size.extent == 0) return false;
+    return size.extent % how.groups != 0 || size.extent / how.groups % static_cast<std::size_t>(tp) != 0;
+  }
   void never(std::string why) {
     if (never_.empty()) never_ = std::move(why);
   }
-  static std::string refusal_text(const survey& s, const parameter_class& p) {
+  template <class F>
+  void for_sizes(const parameter_class& p, F f) const {
+    for (std::size_t i = 0; i < p.what.size_count; ++i) f(p.what.sizes[i]);
+  }
+  std::string refusal_text(const parameter_class& p) const {
     error e("");
-    append_refusal(e, p.what, s.rules(), s.model(), p.name, p.shape, 1);
+    append_refusal(e, p.what, survey_.rules(), survey_.model(), p.name, p.shape, 1);
     return std::string(e.text());
   }
   static std::string fault_text(const constraint& c, int tp) {
@@ -78,20 +113,21 @@ class legality {
   }
 
   // The two refusals below are `shard`'s.
-  void check_tie(const survey& s, const parameter_class& p) {
-    const parameter_class& kept = s.parameters()[p.alias_of];
+  void check_tie(const parameter_class& p) {
+    const parameter_class& kept = survey_.parameters()[p.alias_of];
     if (p.what.how.dim == kept.what.how.dim && p.what.how.groups == kept.what.how.groups) return;
     never('\'' + std::string(p.name) + "' and '" + std::string(kept.name) +
           "' are tied, one storage, and the plan cuts them in two ways");
   }
-  void check_module(const survey& s, const parameter_class& p) {
-    const style* step = s.step_of(p.module);
+  void check_module(const parameter_class& p) {
+    const style* step = survey_.step_of(p.module);
     if (p.shape.dims() < 2 || step == nullptr || !step->has_parameter_half()) return;
     const cut expected = cut_by(*step, p.shape.dims(), false).how;
     if (expected.dim == p.what.how.dim && expected.groups == p.what.how.groups) return;
     never('\'' + std::string(p.name) + "' is cut unlike its module, whose rule is " + std::string(step->name()));
   }
 
+  const survey& survey_;
   std::vector<constraint> constraints_;
   std::string never_;
 };

@@ -54,8 +54,9 @@ struct collective_class {
 /// Reads nothing but the plan and the tree, which outlive it. Never throws for what a plan says.
 class survey {
  public:
-  survey(plan_view rules, const tree& model, layout_view layout = {})
-      : rules_(rules), model_(model), layout_(layout), by_stars_(!speaks_of_numbers()) {
+  /// `fold`: false where each name is to stand for itself.
+  survey(plan_view rules, const tree& model, layout_view layout = {}, bool fold = true)
+      : rules_(rules), model_(model), layout_(layout), by_stars_(fold && !speaks_of_numbers()) {
     if (!build()) {  // layers of one name have different shapes: each name stands for itself
       parameters_.clear();
       modules_.clear();
@@ -72,6 +73,8 @@ class survey {
   plan_view rules() const { return rules_; }
   const tree& model() const { return model_; }
   layout_view layout() const { return layout_; }
+  /// False where each class is one name: some rule tells layers apart, or they differ in shape.
+  bool folded() const { return by_stars_; }
   const std::vector<parameter_class>& parameters() const { return parameters_; }
   const std::vector<module_class>& modules() const { return modules_; }
   const std::vector<collective_class>& collectives() const { return collectives_; }
