@@ -3,6 +3,7 @@
 #pragma once
 // IWYU pragma: begin_exports
 #include "shardwise/audit/audit.hpp"
+#include "shardwise/audit/diff.hpp"
 #include "shardwise/audit/explain.hpp"
 #include "shardwise/audit/finding.hpp"
 #include "shardwise/audit/options.hpp"
