@@ -72,15 +72,13 @@ inline sw::imported_plan read_plan(const std::string& path) {
 }  // namespace detail
 
 inline chosen_plan choose_plan(const std::string& name, const sw::checkpoint::config& config) {
-  const auto architectures = config.architectures();
-  const std::string_view architecture = architectures.empty() ? std::string_view() : architectures.front();
   chosen_plan p;
   p.name = name;
   if (name == "auto") {
-    p.rules = sw::models::auto_plan(architecture, config.model_type());
+    p.rules = sw::models::auto_plan(config);
   } else if (name == "hf") {
     p.kind = chosen_plan::hugging_face;
-    p.rules = sw::models::hf_plan(architecture, config.model_type());
+    p.rules = sw::models::hf_plan(config);
   } else {
     p.kind = chosen_plan::from_file;
     p.file = detail::read_plan(name);

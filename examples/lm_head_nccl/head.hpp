@@ -20,9 +20,7 @@ inline constexpr std::string_view module = "lm_head";
 
 /// The plan of the model's family, applied to its head: another part of the model is not looked at.
 inline sw::sharding shard_head(const sw::tree& tree, const sw::checkpoint::config& config, int ranks) {
-  const auto architectures = config.architectures();
-  const std::string_view architecture = architectures.empty() ? std::string_view() : architectures.front();
-  const sw::plan_view plan = sw::models::auto_plan(architecture, config.model_type());
+  const sw::plan_view plan = sw::models::auto_plan(config);
   sw::sharding s = sw::shard(plan, tree, {.tp = ranks, .only = "lm_head.**"});
   if (s.size() != 1) throw sw::shard_error("the model has no lm_head.weight");
   return s;

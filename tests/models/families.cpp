@@ -4,7 +4,9 @@
 #include <simdjson.h>
 
 #include <map>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -132,13 +134,48 @@ TEST_CASE("auto_plan is the same plan and speaks of every parameter", "[models]"
   }
 }
 
-TEST_CASE("a model without a plan is refused by name, with the nearest and all known ones", "[models]") {
+TEST_CASE("a model without a plan is refused by name, with the nearest ones", "[models]") {
   CHECK_THROWS_MATCHES(
       sw::models::hf_plan("LlamaForCausalLN", "lama"), sw::plan_error,
-      says("no plan is known for architecture 'LlamaForCausalLN' with model_type 'lama'; the nearest is "
-           "'LlamaForCausalLM'"));
+      says("no plan is known for architecture 'LlamaForCausalLN' with model_type 'lama'; the nearest are "
+           "'LlamaForCausalLM' with 'llama', "));
   CHECK_THROWS_MATCHES(sw::models::auto_plan("Qwen3_5MoeForCausalLM", "qwen3_5_moe"), sw::plan_error,
-                       says("Qwen3_5MoeForConditionalGeneration"));
+                       says("the nearest are 'Qwen3_5MoeForConditionalGeneration' with 'qwen3_5_moe', 'Qwen3"));
+}
+
+namespace {
+/// As much of the config.json of a LLaVA as its plan depends on.
+struct llava_config {
+  std::string_view text_model;
+  std::vector<std::string_view> architectures() const { return {"LlavaForConditionalGeneration"}; }
+  std::string_view model_type() const { return "llava"; }
+  std::optional<std::string_view> text(std::string_view section, std::string_view field) const {
+    if (section != "text_config" || field != "model_type" || text_model.empty()) return std::nullopt;
+    return text_model;
+  }
+};
+bool has_row(sw::plan_view plan, const std::string& pattern) {
+  for (const sw::rule& r : plan) {
+    if (text_of(r) == pattern) return true;
+  }
+  return false;
+}
+}  // namespace
+
+TEST_CASE("the plan of a wrapper is that of the text model which its config names", "[models]") {
+  const std::string norm = "model.language_model.layers.*.self_attn.q_norm";
+  const sw::plan_view usual = sw::models::hf_plan(llava_config{""}), qwen3 = sw::models::hf_plan(llava_config{"qwen3"});
+  CHECK_FALSE(has_row(usual, norm));
+  CHECK(has_row(qwen3, norm));
+  CHECK(has_row(qwen3, "lm_head"));
+  CHECK(sw::models::hf_ep_plan(llava_config{"qwen3"}).size() == 0);
+  CHECK(has_row(sw::models::hf_ep_plan(llava_config{"mixtral"}), "model.language_model.layers.*.mlp.experts"));
+  // Plans are composed once, and stay.
+  CHECK(sw::models::hf_plan(llava_config{"qwen3"}).begin() == qwen3.begin());
+  CHECK(sw::models::hf_plan(llava_config{"llama"}).begin() == usual.begin());
+  CHECK_THROWS_MATCHES(sw::models::hf_plan(llava_config{"qwen9"}), sw::plan_error,
+                       says("no plan is known for the model.language_model of LlavaForConditionalGeneration: "
+                            "text_config.model_type is 'qwen9'; the nearest are 'qwen2', 'qwen3' and"));
 }
 
 TEST_CASE("an old config without architectures is known by its model type", "[models]") {

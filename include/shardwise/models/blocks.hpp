@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The blocks that plans of model families are composed of. Paths are relative to the base model.
+// The blocks that plans of most model families are composed of. Paths are relative to the base model. The rarer ones
+// are in rare_blocks.hpp.
 #pragma once
 #include "shardwise/plan/plan.hpp"
 
@@ -12,6 +13,7 @@ inline constexpr const char* transformers_version = "5.23.0";
 
 namespace blocks {
 
+// Attention.
 inline constexpr auto attention = plan({
     {"layers.*.self_attn.q_proj", colwise},
     {"layers.*.self_attn.k_proj", colwise},
@@ -23,6 +25,30 @@ inline constexpr auto query_key_norm = plan({
     {"layers.*.self_attn.q_norm", replicated_with_grad_allreduce},
     {"layers.*.self_attn.k_norm", replicated_with_grad_allreduce},
 });
+/// Norms that run over the heads of all ranks: q, k and v are gathered before them.
+inline constexpr auto gathered_attention = plan({
+    {"layers.*.self_attn.q_proj", colwise_gather_output},
+    {"layers.*.self_attn.k_proj", colwise_gather_output},
+    {"layers.*.self_attn.v_proj", colwise_gather_output},
+    {"layers.*.self_attn.o_proj", rowwise_split_input},
+});
+/// Multi-head latent attention: the way up from the latents is cut by head, the way down is whole.
+inline constexpr auto latent_attention = plan({
+    {"layers.*.self_attn.q_b_proj", colwise},
+    {"layers.*.self_attn.kv_a_proj_with_mqa", mla_kv_a_proj},
+    {"layers.*.self_attn.kv_b_proj", colwise},
+    {"layers.*.self_attn.o_proj", rowwise},
+});
+/// GatedDeltaNet: the products are shared out, the recurrence runs whole on every rank.
+inline constexpr auto gathered_linear_attention = plan({
+    {"layers.*.linear_attn.in_proj_qkv", colwise_gather_output},
+    {"layers.*.linear_attn.in_proj_z", colwise_gather_output},
+    {"layers.*.linear_attn.in_proj_b", colwise_gather_output},
+    {"layers.*.linear_attn.in_proj_a", colwise_gather_output},
+    {"layers.*.linear_attn.out_proj", colwise_gather_output},
+});
+
+// Feed-forward.
 inline constexpr auto mlp = plan({
     {"layers.*.mlp.gate_proj", colwise},
     {"layers.*.mlp.up_proj", colwise},
@@ -39,14 +65,20 @@ inline constexpr auto shared_expert = plan({
     {"layers.*.mlp.shared_expert.up_proj", colwise},
     {"layers.*.mlp.shared_expert.down_proj", rowwise},
 });
-/// GatedDeltaNet: the products are shared out, the recurrence runs whole on every rank.
-inline constexpr auto gathered_linear_attention = plan({
-    {"layers.*.linear_attn.in_proj_qkv", colwise_gather_output},
-    {"layers.*.linear_attn.in_proj_z", colwise_gather_output},
-    {"layers.*.linear_attn.in_proj_b", colwise_gather_output},
-    {"layers.*.linear_attn.in_proj_a", colwise_gather_output},
-    {"layers.*.linear_attn.out_proj", colwise_gather_output},
+inline constexpr auto shared_experts = plan({
+    {"layers.*.mlp.shared_experts.gate_proj", colwise},
+    {"layers.*.mlp.shared_experts.up_proj", colwise},
+    {"layers.*.mlp.shared_experts.down_proj", rowwise},
 });
+/// Expert parallelism: each rank holds whole experts, and tokens go to them.
+inline constexpr auto expert_parallel = plan({
+    {"layers.*.mlp.experts.gate_up_proj", grouped_gemm},
+    {"layers.*.mlp.experts.down_proj", grouped_gemm},
+    {"layers.*.mlp.experts", ep_dispatch_experts},
+});
+
+inline constexpr auto embedding = plan({{"embed_tokens", embedding_rowwise}});
+inline constexpr auto head = plan({{"lm_head", colwise_gather_output}});
 
 // What Hugging Face leaves whole, said.
 inline constexpr auto whole_norms = plan({
@@ -61,9 +93,6 @@ inline constexpr auto whole_recurrence = plan({
     {"layers.*.linear_attn.{conv1d,norm}", replicate("the recurrence runs whole on every rank")},
     {"layers.*.linear_attn.{A_log,dt_bias}", replicate("the recurrence runs whole on every rank")},
 });
-
-inline constexpr auto embedding = plan({{"embed_tokens", embedding_rowwise}});
-inline constexpr auto head = plan({{"lm_head", colwise_gather_output}});
 
 }  // namespace blocks
 

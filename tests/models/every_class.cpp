@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every class that Hugging Face has a plan for, against what its own code makes of it (tests/data/models/reduce.py).
+#include <simdjson.h>
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "catch.hpp"
+#include "shardwise/models/families.hpp"
+
+namespace sw = shardwise;
+
+namespace {
+
+using element = simdjson::dom::element;
+
+element read(simdjson::dom::parser& parser, const char* name) {
+  return parser.load(std::string(SHARDWISE_TEST_DATA) + "/models/" + name);
+}
+std::string text_of(element e) { return std::string(e.get_string().value()); }
+
+/// As much of a config.json as a plan is found by.
+struct config {
+  std::string architecture, type;
+  std::map<std::string, std::string, std::less<>> sections;
+
+  explicit config(element e) : architecture(text_of(e["architecture"])), type(text_of(e["model_type"])) {
+    for (const auto row : e["sections"].get_object()) sections.emplace(std::string(row.key), text_of(row.value));
+  }
+  std::vector<std::string_view> architectures() const { return {architecture}; }
+  std::string_view model_type() const { return type; }
+  std::optional<std::string_view> text(std::string_view section, std::string_view field) const {
+    const auto at = sections.find(section);
+    if (field != "model_type" || at == sections.end()) return std::nullopt;
+    return at->second;
+  }
+};
+
+using rows = std::map<std::string, std::string>;
+
+/// The leaves of nested objects, by their dotted paths.
+void flatten(element e, const std::string& path, rows& out) {
+  if (e.is_string()) {
+    out.emplace(path, text_of(e));
+    return;
+  }
+  for (const auto field : e.get_object()) {
+    const std::string key(field.key);
+    flatten(field.value, key.empty() || path.empty() ? path + key : path + "." + key, out);
+  }
+}
+rows flat(element e) {
+  rows out;
+  flatten(e, "", out);
+  return out;
+}
+
+std::string pattern_of(const sw::rule& r) {
+  std::string s(sw::detail::length_of(r.pattern), ' ');
+  sw::detail::write_path(r.pattern, s.data());
+  return s;
+}
+rows rows_of(sw::plan_view plan) {
+  rows out;
+  for (const sw::rule& r : plan) {
+    CHECK(out.emplace(pattern_of(r), r.how.name()).second);
+    CHECK(r.matching == sw::dialect::hugging_face);
+    CHECK(r.how.divided == sw::division::chunk);
+  }
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("hf_plan and hf_ep_plan are Hugging Face's merged plans of every class, row by row and in its words",
+          "[models]") {
+  simdjson::dom::parser parser;
+  const element data = read(parser, "plans.json");
+  CHECK(text_of(data["transformers"]) == sw::models::transformers_version);
+  std::size_t classes = 0;
+  for (const element e : data["plans"].get_array()) {
+    for (const element c : e["classes"].get_array()) {
+      const config from(c);
+      INFO(from.architecture << " " << from.type);
+      CHECK(rows_of(sw::models::hf_plan(from)) == flat(e["tp"]));
+      CHECK(rows_of(sw::models::hf_ep_plan(from)) == flat(e["ep"]));
+      // The default config of a class is what the class usually is made of.
+      CHECK(sw::models::hf_plan(from).begin() == sw::models::hf_plan(from.architecture, from.type).begin());
+      ++classes;
+    }
+  }
+  CHECK(classes == 212);
+}
