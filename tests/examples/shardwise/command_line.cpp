@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// The program `shardwise`: what it prints where, and its exit codes.
+#include <simdjson.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "catch.hpp"
+#include "command.hpp"
+
+namespace {
+using namespace program;
+using Catch::Matchers::ContainsSubstring;
+
+outcome run(const std::string& arguments) { return run_command("'" SHARDWISE_PROGRAM "' " + arguments); }
+
+const std::string qwen = "'" EXAMPLES "/data/qwen3_5_35b_a3b.json'";
+const std::string llama = "'" SHARDWISE_TEST_DATA "/goldens/llama'";
+
+/// The error of an answer in JSON; "" if it is none.
+std::string error_of(const std::string& json) {
+  simdjson::dom::parser parser;
+  std::string_view why;
+  simdjson::dom::element root;
+  if (parser.parse(json).get(root) != simdjson::SUCCESS || root["error"].get(why) != simdjson::SUCCESS) return {};
+  return std::string(why);
+}
+
+}  // namespace
+
+TEST_CASE("what is no model, no plan or no command is refused with exit code 2, in JSON too") {
+  const temporary_folder folder;
+  const std::string not_json = "hf:" + folder.write("a.json", "{");
+  const std::string not_style = "hf:" + folder.write("b.json", R"({"lm_head":"colwize"})");
+  const std::string not_text = "hf:" + folder.write("c.json", R"({"lm_head":1})");
+  const std::string list = "hf:" + folder.write("d.json", R"([["lm_head","colwise"]])");
+  const std::string empty = "hf:" + folder.write("e.json", "{}");
+  const std::string unknown = folder.write("model.json", R"({"config":{"model_type":"llame"},"parameters":[]})");
+  const std::vector<std::pair<std::string, std::string>> all = {
+      {"cuts /no/such/model --tp 2", "/no/such/model cannot be opened"},
+      {"cuts " + unknown + " --tp 2", "no plan is known for"},
+      {"cuts " + llama + " --tp 2 --plan best", "the plan 'best' is none of auto, hf and hf:FILE.json"},
+      {"cuts " + llama + " --tp 2 --plan hf:/no/such/plan", "/no/such/plan cannot be opened"},
+      {"cuts " + llama + " --tp 2 --plan " + not_json, "a.json is not valid JSON"},
+      {"cuts " + llama + " --tp 2 --plan " + not_style, "b.json: unknown style 'colwize'; did you mean 'colwise'?"},
+      {"cuts " + llama + " --tp 2 --plan " + not_text, "c.json: the style of 'lm_head' is no text"},
+      {"cuts " + llama + " --tp 2 --plan " + list, "d.json is no plan: it must be an object"},
+      {"cuts " + llama + " --tp 2 --plan " + empty, "the plan has no rules, and tp 2 was asked for"},
+      {"cuts " + llama + " --ep 2 --plan " + empty, "the plan has no rules, and ep 2 was asked for"},
+      {"cuts " + llama + " --ep 2 --tp 2", "excludes --"},
+      {"cuts " + llama, "cuts: --tp N or --ep N is required; see --help"},
+      {"cuts " + llama + " --tp 0", "not in range"},
+      {"cuts --tp 2", "MODEL is required; see --help"},
+      {"check " + llama + " --bandwidth fast", "--bandwidth"},
+      {"cut " + llama, "see --help"},
+      {"", "A subcommand is required; see --help"},
+  };
+  for (const auto& [arguments, why] : all) {
+    INFO(arguments);
+    const outcome r = run(arguments);
+    CHECK(r.exit == 2);
+    CHECK_THAT(r.err, ContainsSubstring(why));
+    CHECK(r.err.rfind("error: ", 0) == 0);
+    CHECK(r.out.empty());
+  }
+  const outcome in_json = run(all[0].first + " --json");
+  CHECK(in_json.exit == 2);
+  CHECK("error: " + error_of(in_json.out) + "\n" == in_json.err);
+  CHECK(error_of(run("cuts --tp two --json").out) == "--tp: Value two not in range 1 to 65536; see --help");
+}
+
+TEST_CASE("help is on stdout, teaches plans and exit codes, and is no error") {
+  const outcome all = run("--help");
+  CHECK(all.exit == 0);
+  CHECK(all.err.empty());
+  for (const char* word : {"check", "plan", "cuts", "hf:FILE.json", "Exit code: 0 nothing found, 1 findings, 2 bad"}) {
+    CHECK_THAT(all.out, ContainsSubstring(word));
+  }
+  CHECK_THAT(run("check --help").out, ContainsSubstring("shardwise check MODEL --tp 8"));
+}
+
+TEST_CASE("what is refused of a plan is told in its place, with exit code 1") {
+  const temporary_folder folder;
+  const std::string model =
+      folder.write("model.json", R"({"config":{},"parameters":[{"name":"lm_head.0.weight","shape":[8,4]},
+        {"name":"experts.up","shape":[7,4,2]},{"name":"a\"b.weight","shape":[5,2]},{"name":"norm.weight","shape":[4]}]})");
+  const std::string tp = folder.write("tp.json", R"({"lm_head":"colwise_gather_output","a\"b":"colwise"})");
+  const std::string ep =
+      folder.write("ep.json", R"({"experts.up":"grouped_gemm","experts":"ep_dispatch_experts","norm":"colwise"})");
+
+  const outcome cut = run("cuts " + model + " --tp 2 --json --plan hf:" + tp);
+  CHECK(cut.exit == 1);
+  CHECK(cut.out ==
+        R"({"cuts":{"a\"b.weight":{"dim":0,"intervals":[[[0,3]],[[3,5]]]},"lm_head":{"error":"'lm_head' is a list of )"
+        "modules, and colwise_gather_output cuts a linear layer: name the layers below it\"}}}\n");
+  CHECK(run("cuts " + model + " --tp 8 --plan hf:" + tp).out ==
+        "a\"b.weight  dim 0  0:1 | 1:2 | 2:3 | 3:4 | 4:5 | - | - | -\n"
+        "error: 'lm_head' is a list of modules, and colwise_gather_output cuts a linear layer: name the layers below "
+        "it\n");
+  const outcome experts = run("cuts " + model + " --ep 2 --plan hf:" + ep);
+  CHECK(experts.exit == 1);
+  CHECK_THAT(experts.out, ContainsSubstring("error: 'experts.up': 7 experts over 2 ranks; legal sizes: 1, 7"));
+  CHECK_THAT(experts.out, ContainsSubstring("norm.weight  dim 0  0:2 | 2:4"));
+  CHECK(run("cuts " + model + " --tp 1 --json --plan hf:" + tp).out == "{\"cuts\":{}}\n");
+}
+
+TEST_CASE("a plan that is printed in JSON cuts as the plan that was asked for, fed back as a file") {
+  const temporary_folder folder;
+  for (const std::string& model : {qwen, llama}) {
+    const outcome rows = run("plan " + model + " --json");
+    REQUIRE(rows.exit == 0);
+    CHECK(rows.err.empty());
+    const std::string file = folder.write("plan.json", rows.out);
+    const outcome own = run("cuts " + model + " --tp 4 --json"),
+                  fed = run("cuts " + model + " --tp 4 --json --plan hf:" + file);
+    CHECK(own.exit == 0);
+    CHECK(own.out == fed.out);
+    CHECK_THAT(run("plan " + model + " --plan hf").out, ContainsSubstring("embed_tokens"));
+  }
+}
