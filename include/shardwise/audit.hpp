@@ -6,6 +6,7 @@
 #include "shardwise/audit/diff.hpp"
 #include "shardwise/audit/explain.hpp"
 #include "shardwise/audit/finding.hpp"
+#include "shardwise/audit/flow.hpp"
 #include "shardwise/audit/options.hpp"
 #include "shardwise/audit/report.hpp"
 #include "shardwise/audit/sizes.hpp"

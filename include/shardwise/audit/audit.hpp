@@ -5,6 +5,7 @@
 #include "shardwise/audit/options.hpp"
 #include "shardwise/audit/report.hpp"
 #include "shardwise/model/tree.hpp"
+#include "shardwise/plan/import.hpp"
 #include "shardwise/plan/plan.hpp"
 
 namespace shardwise {
@@ -14,7 +15,15 @@ inline namespace v0 {
 /// hundred thousand parameters takes well under a second. Never throws for what it can report: whatever `shard` would
 /// refuse is a finding, and all of it, not the first.
 inline audit_report audit(plan_view plan, const tree& model, int tp, const audit_options& options = {}) {
-  return detail::auditor(plan, model, tp, options).run();
+  return detail::report_of(plan, model, tp, options);
+}
+
+/// The same of an imported plan: it reports the styles that Hugging Face has renamed, too.
+inline audit_report audit(const imported_plan& plan, const tree& model, int tp, const audit_options& options = {}) {
+  audit_options with_names = options;
+  with_names.renamed = plan.renamed().data();
+  with_names.renamed_count = plan.renamed().size();
+  return detail::report_of(plan, model, tp, with_names);
 }
 
 }  // namespace v0

@@ -5,57 +5,60 @@
 #include <cstddef>
 #include <string>
 
+#include "shardwise/audit/detail/check_cuts.hpp"
+#include "shardwise/audit/detail/check_flow.hpp"
 #include "shardwise/audit/detail/check_rules.hpp"
+#include "shardwise/audit/detail/check_sizes.hpp"
+#include "shardwise/audit/detail/check_whole.hpp"
 #include "shardwise/audit/detail/facts.hpp"
+#include "shardwise/audit/detail/products.hpp"
+#include "shardwise/audit/detail/survey.hpp"
 
 namespace shardwise {
 inline namespace v0 {
 namespace detail {
 
-class auditor {
- public:
-  auditor(plan_view plan, const tree& model, int tp, const audit_options& o)
-      : plan_(plan), model_(model), tp_(tp), options_(o) {}
-
-  audit_report run() {
-    audit_report r;
-    r.tp = tp_;
-    r.parameters = model_.size();
-    r.bytes = model_.bytes();
-    r.memory_bandwidth = options_.memory_bandwidth;
-    if (tp_ < 1 || tp_ > 65536) {
-      finding& f = findings(r).add(finding_kind::bad_rank_count, severity::error, "");
-      f.text = "tp is " + std::to_string(tp_);
-      f.fix = "it is the number of ranks, at least 1 and at most 65536";
-      return r;
-    }
-    const facts f(plan_, model_, tp_, options_);
-    sum_up(f, r);
-    check_rules(f, r);
-    std::stable_sort(r.findings.begin(), r.findings.end(), [](const finding& a, const finding& b) {
-      return a.severity != b.severity ? a.severity > b.severity : a.bytes > b.bytes;
-    });
+/// The report of `audit`.
+inline audit_report report_of(plan_view plan, const tree& model, int tp, const audit_options& options) {
+  audit_report r;
+  r.tp = tp;
+  r.parameters = model.size();
+  r.bytes = model.bytes();
+  r.memory_bandwidth = options.memory_bandwidth;
+  if (tp < 1 || tp > 65536) {
+    finding& f = findings(r).add(finding_kind::bad_rank_count, severity::error, "");
+    f.text = "tp is " + std::to_string(tp);
+    f.fix = "it is the number of ranks, at least 1 and at most 65536";
     return r;
   }
-
- private:
-  static void sum_up(const facts& all, audit_report& r) {
-    for (const audited& g : all.groups) {
-      if (g.tied()) continue;
-      if (g.is_cut()) r.cut += g.count;
-      const auto on = [&](int rank) {
-        return g.count * local_shape_of(g.x.how, g.shape, all.tp, rank).elements() * size_of(g.type);
-      };
-      r.rank_bytes += on(0);
-      r.least_rank_bytes += on(all.tp - 1);
+  const facts all(plan, model, tp, options);
+  for (const audited& g : all.groups) {
+    if (g.tied()) continue;
+    if (g.is_cut()) r.cut += g.count;
+    const auto on = [&](int rank) {
+      return g.count * local_shape_of(g.x.how, g.shape, tp, rank).elements() * size_of(g.type);
+    };
+    r.rank_bytes += on(0);
+    r.least_rank_bytes += on(tp - 1);
+  }
+  if (tp > 1) {
+    const survey s(plan, model, options.layout);
+    for (const collective_class& c : s.collectives()) {
+      const std::size_t calls = c.calls * s.modules()[c.module].count;
+      (c.op == collective::all_reduce ? r.all_reduces : r.gathers) += calls;
     }
   }
-
-  plan_view plan_;
-  const tree& model_;
-  int tp_;
-  const audit_options& options_;
-};
+  const products between(all);
+  rule_check(all, r).run();
+  check_whole(all, r);
+  size_check(all, r).run();
+  cut_check(all, between, r).run();
+  flow_check(all, between, r).run();
+  std::stable_sort(r.findings.begin(), r.findings.end(), [](const finding& a, const finding& b) {
+    return a.severity != b.severity ? a.severity > b.severity : a.bytes > b.bytes;
+  });
+  return r;
+}
 
 }  // namespace detail
 }  // namespace v0
