@@ -8,6 +8,7 @@
 #include "shardwise/audit/finding.hpp"
 #include "shardwise/audit/flow.hpp"
 #include "shardwise/audit/options.hpp"
+#include "shardwise/audit/picture.hpp"
 #include "shardwise/audit/report.hpp"
 #include "shardwise/audit/sizes.hpp"
 #include "shardwise/audit/whole.hpp"
