@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which module's output is which module's input, by the names that model code usually has.
 #pragma once
-#include <cstddef>
 #include <string_view>
+
+#include "shardwise/detail/words.hpp"
 
 namespace shardwise {
 inline namespace v0 {
@@ -40,23 +41,6 @@ inline constexpr edge usual_edges[] = {
     {edge::plain, "c_fc", "c_proj"},
     {edge::plain, "fc_in", "fc_out"},
 };
-
-namespace detail {
-/// f(word) for each word of a list separated by blanks.
-template <class F>
-constexpr void for_words(std::string_view words, F f) {
-  while (!words.empty()) {
-    const std::size_t blank = words.find(' ');
-    f(words.substr(0, blank));
-    words.remove_prefix(blank == std::string_view::npos ? words.size() : blank + 1);
-  }
-}
-constexpr bool has_word(std::string_view words, std::string_view word) {
-  bool has = false;
-  for_words(words, [&](std::string_view w) { has |= w == word; });
-  return has;
-}
-}  // namespace detail
 
 }  // namespace v0
 }  // namespace shardwise

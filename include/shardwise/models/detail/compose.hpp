@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "shardwise/detail/list.hpp"
+#include "shardwise/detail/words.hpp"
 #include "shardwise/models/bases.hpp"
 #include "shardwise/models/classes.hpp"
 
@@ -19,16 +20,6 @@ struct class_bases {
   const models::base_model* at[max_class_parts]{};
   friend constexpr bool operator==(const class_bases&, const class_bases&) = default;
 };
-
-/// Is `word` one of the blank-separated words of `list`?
-constexpr bool has_word(std::string_view list, std::string_view word) {
-  while (!list.empty()) {
-    const std::size_t blank = list.find(' ');
-    if (list.substr(0, blank) == word) return true;
-    list.remove_prefix(blank == std::string_view::npos ? list.size() : blank + 1);
-  }
-  return false;
-}
 
 inline const models::base_model* find_base(std::string_view model_type) {
   for (const models::base_model& b : models::bases::table) {
