@@ -2,6 +2,7 @@
 #include "shardwise/checkpoint/converted.hpp"
 
 #include <map>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,7 +18,8 @@ using sw::tensor_shape;
 using sw::tensor_view;
 using sw::checkpoint::conversion;
 using sw::checkpoint::converted;
-using sw::detail::name_pattern;
+using sw::detail::fragment;
+namespace convert = sw::checkpoint::convert;
 
 static_assert(sw::tensor_source<sw::checkpoint::converted_source<const sw::memory_source&>>);
 static_assert(sw::tensor_source<sw::checkpoint::converted_source<sw::checkpoint::folder>>);
@@ -60,18 +62,8 @@ counting experts(const std::string& leave_out = "", const std::string& prefix = 
   return c;
 }
 
-/// A source with a config.
-struct with_config {
-  const sw::memory_source& tensors;
-  sw::checkpoint::config told;
-  std::size_t size() const { return tensors.size(); }
-  sw::tensor_info info(std::size_t i) const { return tensors.info(i); }
-  void read(std::size_t i, const sw::box& what, const tensor_view& to) const { tensors.read(i, what, to); }
-  const sw::checkpoint::config& config() const { return told; }
-};
-
 template <class Source>
-void refused(const Source& source, const std::vector<conversion>& rules, const std::string& text) {
+void refused(const Source& source, std::span<const conversion> rules, const std::string& text) {
   CHECK_THROWS_MATCHES(converted(source, rules), sw::checkpoint_error, says(text));
 }
 
@@ -201,7 +193,7 @@ TEST_CASE("what no rule names keeps its name and its place, and so does a checkp
 }
 
 TEST_CASE("a missing tensor is named, wherever it is missing") {
-  const auto& rules = sw::checkpoint::default_conversions();
+  const auto rules = sw::checkpoint::default_conversions();
   const std::string experts_of = "model.layers.0.mlp.experts.";
   refused(experts(experts_of + "1.gate_proj.weight").source, rules,
           "not all tensors of 'model.layers.0.mlp.experts.gate_up_proj': "
@@ -220,7 +212,7 @@ TEST_CASE("a missing tensor is named, wherever it is missing") {
 }
 
 TEST_CASE("the config says how many experts there are, so that missing last ones are missed too") {
-  const auto& rules = sw::checkpoint::default_conversions();
+  const auto rules = sw::checkpoint::default_conversions();
   const counting three = experts();
   const auto told = [&](const std::string& json) {
     return with_config{three.source, sw::checkpoint::config::parse(json, "config.json")};
@@ -237,7 +229,7 @@ TEST_CASE("the config says how many experts there are, so that missing last ones
 }
 
 TEST_CASE("tensors that do not fit together are named with what they are") {
-  const auto& rules = sw::checkpoint::default_conversions();
+  const auto rules = sw::checkpoint::default_conversions();
   {
     counting c;
     c.add("mlp.experts.0.down_proj.weight", {3, 2}).add("mlp.experts.1.down_proj.weight", {3, 4});
@@ -283,13 +275,11 @@ TEST_CASE("tensors that do not fit together are named with what they are") {
 }
 
 TEST_CASE("a rule may rename, and lay side by side without stacking, as other families need") {
-  const std::vector<conversion> rules = {
-      {"**.mlp.gate.weight", {"**.block_sparse_moe.gate.weight"}},
-      {"**.mlp.experts.gate_up_proj",
-       {"**.block_sparse_moe.experts.*.w1.weight", "**.block_sparse_moe.experts.*.w3.weight"},
-       1},
-      {"**.qk.weight", {"**.q.weight", "**.k.weight"}, 1},
-      {"embedding", {"tok.weight"}}};
+  constexpr auto rules = convert::rules({
+      convert::rename(".block_sparse_moe.", ".mlp."),
+      convert::concat(".q.weight", ".k.weight").along(1).into(".qk.weight"),
+      convert::rename("^tok.weight", "embedding"),
+  });
   counting c;
   c.add("l.0.block_sparse_moe.gate.weight", {2, 2}).add("l.0.q.weight", {1, 2}).add("l.0.k.weight", {1, 1});
   c.add("tok.weight", {2}).add("x.tok.weight", {2});
@@ -302,41 +292,104 @@ TEST_CASE("a rule may rename, and lay side by side without stacking, as other fa
   CHECK((whole(model, "l.0.mlp.gate.weight") == whole(c.source, "l.0.block_sparse_moe.gate.weight")));
 }
 
-TEST_CASE("a rule that makes no sense is refused") {
+TEST_CASE("a rule that makes no sense is refused, and so are renames that go in a circle") {
+  using namespace convert;
   counting c;
   c.add("a.0.w", {2, 2}).add("a.1.w", {2, 2}).add("a.0.v", {2, 2}).add("a.1.v", {2, 2});
-  const auto refuse = [&](const conversion& rule, const std::string& text) {
+  const auto refuse_rule = [&](const conversion& rule, const std::string& text) {
+    INFO(text);
     CHECK_THROWS_MATCHES(converted(c.source, std::vector{rule}), sw::plan_error, says(text));
   };
-  refuse({"a.w", {}}, "needs names to convert from");
-  refuse({"a.*.w", {"a.*.w"}}, "needs names to convert from");
-  refuse({"**.w", {"a.*.w"}}, "needs names to convert from");
-  refuse({"w", {"a.*.w", "a.0.v"}}, "needs names to convert from");
-  refuse({"w", {"a.*.*"}}, "'a.*.*' of a conversion has two '*'");
-  refuse({"w", {"a..w"}}, "has an empty segment");
-  refuse({"w", {"a.**.w"}}, "'**' only as its first segment");
-  refuse({"w", {"a.{0,1}.w"}}, "no braces");
-  refuse({"w", {""}}, "has an empty segment");
-  refuse({"w", {"a.*.w", "a.*.v"}, 0}, "along dim 0 of the parameter, which has 3 dims and is stacked along dim 0");
-  refuse({"w", {"a.*.w", "a.*.v"}, 3}, "along dim 3 of the parameter, which has 3 dims");
-  const std::vector<conversion> twice = {{"w", {"a.*.w"}}, {"x", {"a.*.w"}}};
-  CHECK_THROWS_MATCHES(converted(c.source, twice), sw::plan_error, says("two conversions take the tensor 'a.0.w'"));
+  refuse_rule(conversion{}, "needs a name to convert from");
+  refuse_rule(stack("a.*.w"), "needs a name to convert into");
+  refuse_rule(convert::rename("", "x"), "needs names that are not empty");
+  refuse_rule(convert::rename("w", "*"), "each '*' in both names");
+  refuse_rule(convert::rename("w", "{}"), "stars and braces that were found");
+  refuse_rule(convert::rename("a.*.w", "w"), "each '*' in both names");
+  refuse_rule(stack("a.w").into("w"), "but for one that is counted by a stack");
+  refuse_rule(stack("*.*.w").into("w"), "but for one that is counted by a stack");
+  refuse_rule(stack("a.*.w", "a.v").into("w"), "the same stars and braces in all names");
+  refuse_rule(interleave("a.*.w").into("a.*.x"), "several names to take in turns");
+  refuse_rule(split("w").by("x").into("a", "b"), "a share for each name");
+  refuse_rule(concat("w", "v").into("x").padded_to(0), "a tile of one element");
+  refuse_rule(concat("w", "v").into("x").padded_to(8), "padding is for an engine's own tensors");
+  refuse_rule(convert::rename("w", "^x"), "is a name that is made");
+  refuse_rule(convert::rename("w^", "x"), "'^' after its start");
+  refuse_rule(convert::rename("{w", "x"), "has an open brace");
+  refuse_rule(convert::rename("w}", "x"), "a brace that was not opened");
+  refuse_rule(convert::rename("{a*,b}", "x"), "only literal texts in its braces");
+  refuse_rule(convert::rename("*+x", "x"), "'*+' without a digit");
+  const std::vector<conversion> circle = {convert::rename("w", "z"), convert::rename("z", "w")};
+  CHECK_THROWS_MATCHES(converted(c.source, circle), sw::plan_error,
+                       says("the conversions rename 'a.0.w' and then back"));
 }
 
-TEST_CASE("a name is found with its prefix and its number, and spelt again") {
-  const name_pattern p("**.experts.*.w");
-  REQUIRE(p.find("a.b.experts.12.w"));
-  CHECK(p.find("a.b.experts.12.w")->prefix == "a.b.");
-  CHECK(p.find("a.b.experts.12.w")->number == 12);
-  CHECK(p.name_of({"a.b.", 12}) == "a.b.experts.12.w");
-  CHECK(p.find("experts.0.w")->prefix.empty());
-  for (const char* other : {"experts.x.w", "experts.01.w", "experts..w", "experts.1000000000.w", "experts.1.w.x", "1.w",
-                            "xexperts.1.w", "w", "", ".", "experts.-1.w", "experts.99999999999999999999.w"}) {
-    INFO(other);
-    CHECK_FALSE(p.find(other));
+TEST_CASE("what does not fit a rule is refused, with the tensors' names") {
+  using namespace convert;
+  counting c;
+  c.add("q.w", {4, 2}).add("k.w", {2, 2}).add("b", {3}).add("c", {4}).add("s", {}).add("a.0", {2}).add("a.1", {3});
+  const auto refuse_tensors = [&](const conversion& rule, const std::string& text) {
+    refused(c.source, std::vector{rule}, text);
+  };
+  refuse_tensors(concat("^q.w", "^k.w").along(2).into("x"), "is along dim 2 of a tensor of shape [4, 2]");
+  refuse_tensors(concat("^q.w", "^k.w").along(1).into("x"), "'k.w' is F32[2, 2], 'q.w' is F32[4, 2]");
+  refuse_tensors(concat("^q.w", "^c").into("x"), "'c' is F32[4], 'q.w' is F32[4, 2]");
+  refuse_tensors(concat("^q.w", "^v.w").into("x"), "not all tensors of 'x': 'v.w' is missing");
+  refuse_tensors(interleave("^q.w", "^k.w").into("x"), "'k.w' is F32[2, 2], 'q.w' is F32[4, 2]");
+  refuse_tensors(interleave("^s", "^s").into("x"), "not all tensors of 'x'");
+  refuse_tensors(stack("a.*").into("x"), "'a.1' is F32[3], 'a.0' is F32[2]");
+  refuse_tensors(split("^b").into("x", "y"), "is 3 long, which is no multiple of 2");
+  refuse_tensors(split("^s").into("x", "y"), "along dim 0 of a tensor of shape []");
+  refuse_tensors(deinterleave("^b").into("x"), "is 3 long, which is no multiple of 2");
+  refuse_tensors(transpose("^b", 0, 1).into("x"), "along dim 1 of a tensor of shape [3]");
+  refuse_tensors(convert::rename("{q,k}.w", "x"),
+                 "has 'x' and also the tensors that are converted to it: 'q.w' and 'k.w'");
+  refuse_tensors(concat("{q,k}.w", "{b,c}").into("x"), "'q.w' and 'k.w' are both converted to 'x'");
+  refuse_tensors(split("^c").by("n", "m").into("x", "y"), "the number 'n' of a config is needed");
+  refuse_tensors(split("^c").halved_by_head("n", 1).into("x"), "the number 'n' of a config is needed");
+  refuse_tensors(convert::refuse("q.w", "Mxfp4Dequantize"), "'q.w' is stored as Mxfp4Dequantize reads it");
+
+  const with_config told{c.source, sw::checkpoint::config::parse(R"({"n":1,"m":2,"four":4,"rows":3})")};
+  refused(told, std::vector{split("^c").by("n", "m").into("x", "y")}, "is 4 long, which is no multiple of 3");
+  refused(told, std::vector{split("^c").halved_by_head("rows", 1).into("x")}, "not pairs of rows of 3 heads (rows)");
+  refused(told, std::vector{transpose("^k.w", 0, 1).into("x").unless(1, "m")}, "it cannot be told whether");
+  CHECK(shapes_of(converted(told, std::vector{transpose("^q.w", 0, 1).into("x").unless(1, "m")})).count("q.w") == 1);
+  CHECK(shapes_of(converted(told, std::vector{transpose("^q.w", 0, 1).into("x").unless(1, "four")})).at("x") ==
+        std::vector<std::size_t>{2, 4});
+}
+
+TEST_CASE("a fragment is found anywhere in a name, and replaced there") {
+  const auto renamed = [](const char* from, const char* to, const std::string& name) -> std::string {
+    const fragment f(from);
+    const auto m = f.find(name);
+    if (!m) return "-";
+    return name.substr(0, m->begin) + fragment(to).with(*m) + name.substr(m->end);
+  };
+  CHECK(renamed("b", "x", "a.b.b.c") == "a.x.b.c");
+  CHECK(renamed("^b", "x", "a.b") == "-");
+  CHECK(renamed("^", "x.", "a.b") == "x.a.b");
+  CHECK(renamed(".w", ".x", "a.w_scale.w.b") == "a.w_scale.x.b");  // a word ends where it ends
+  CHECK(renamed(".w_", ".x_", "a.w_scale") == "a.x_scale");
+  CHECK(renamed("layers.*.fc1", "l.*.mlp.fc1", "layers.12.fc1.weight") == "l.12.mlp.fc1.weight");
+  CHECK(renamed("*.*", "*-*", "a.3.45.w") == "a.3-45.w");
+  for (const char* no_number :
+       {"layers.x.fc1", "layers.01.fc1", "layers..fc1", "layers.1000000000.fc1", "layers.-1.fc1"}) {
+    INFO(no_number);
+    CHECK(renamed("layers.*.fc1", "*", no_number) == "-");
   }
-  CHECK_FALSE(name_pattern("a.w").find("x.a.w"));
-  CHECK(name_pattern("a.w").find("a.w"));
+  CHECK(renamed("*.w", "*", "a010.w") == "-");  // nor is the end of one a number
+  CHECK(renamed("q.*", "l.*+1", "q.9") == "l.10");
+  CHECK(renamed("l.*+1", "q.*", "l.10") == "q.9");
+  CHECK(renamed("l.*+1", "q.*", "l.0") == "-");
+  CHECK(renamed("e.**.z", "f.**.y", "a.e.b.c.z.d") == "a.f.b.c.y.d");
+  CHECK(renamed("{^,model.}norm.", "{}text.norm.", "norm.w") == "text.norm.w");
+  CHECK(renamed("{^,model.}norm.", "{}text.norm.", "a.model.norm.w") == "a.model.text.norm.w");
+  CHECK(renamed("{^,model.}norm.", "{}text.norm.", "q.norm.w") == "-");
+  CHECK(renamed("^model!{.a,.b}", "model.c", "model.ab") == "-");
+  CHECK(renamed("^model!{.a,.b}", "model.c", "model.x") == "model.c.x");
+  CHECK(renamed("!{a.,b.}w", "x", "a.w.b.w") == "-");
+  CHECK(renamed("!{a.,b.}w", "x", "a.w.c.w") == "a.w.c.x");
+  CHECK(renamed("**b**c", "**|**", "abxbc") == "a|xb");  // each takes what it can, and must have some
 }
 
 TEST_CASE("a source may be referred to or moved in") {

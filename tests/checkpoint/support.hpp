@@ -18,6 +18,8 @@
 #include <string_view>
 #include <vector>
 
+#include "shardwise/checkpoint/config.hpp"
+#include "shardwise/checkpoint/memory_source.hpp"
 #include "shardwise/checkpoint/tensor_source.hpp"
 #include "shardwise/plan/import.hpp"
 
@@ -114,6 +116,16 @@ std::vector<std::byte> whole(const Source& source, std::string_view name) {
   }
   throw std::runtime_error("no tensor " + std::string(name));
 }
+
+/// Tensors in memory that come with a config.
+struct with_config {
+  const sw::memory_source& tensors;
+  sw::checkpoint::config told;
+  std::size_t size() const { return tensors.size(); }
+  sw::tensor_info info(std::size_t i) const { return tensors.info(i); }
+  void read(std::size_t i, const sw::box& what, const sw::tensor_view& to) const { tensors.read(i, what, to); }
+  const sw::checkpoint::config& config() const { return told; }
+};
 
 /// Calls `f(index)` for each index tuple of a shape, in row-major order.
 template <class F>

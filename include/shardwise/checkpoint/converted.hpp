@@ -10,7 +10,9 @@
 
 #include "shardwise/checkpoint/config.hpp"
 #include "shardwise/checkpoint/conversion.hpp"
+#include "shardwise/checkpoint/conversions/experts.hpp"
 #include "shardwise/checkpoint/detail/converter.hpp"
+#include "shardwise/checkpoint/detail/read_part.hpp"
 #include "shardwise/checkpoint/tensor_source.hpp"
 #include "shardwise/detail/list.hpp"
 
@@ -30,28 +32,42 @@ class converted_source {
     const checkpoint::config* config = nullptr;
     if constexpr (requires { source_.config(); }) config = &source_.config();
     detail::converter work(file, config);
-    for (const conversion& rule : rules) work.apply(rule);
-    tensors_ = std::move(work).result();
-    for (std::size_t i = 0; i < tensors_.size(); ++i) {
-      if (!index_.add(tensors_[i].name, i)) {
-        detail::raise(checkpoint_error("the checkpoint has ", detail::in_quotes(tensors_[i].name),
-                                       " and also the tensors that are converted to it; leave one of them out"));
+    for (const conversion& rule : rules) {
+      if (rule.tile > 1) {
+        detail::raise(plan_error("the conversion into ", detail::in_quotes(rule.to.at[0]),
+                                 " pads, and padding is for an engine's own tensors: see joined"));
       }
+      work.apply(rule);
     }
+    tensors_ = std::move(work).result();
+    for (std::size_t i = 0; i < tensors_.size(); ++i) index_.add(tensors_[i].name, i);
   }
 
   std::size_t size() const { return tensors_.size(); }
   tensor_info info(std::size_t i) const { return {tensors_[i].name, tensors_[i].type, tensors_[i].shape}; }
   /// The index of a parameter; `npos` if there is none of that name.
   std::size_t find(std::string_view name) const { return index_.find(name); }
-  /// The parts that a parameter was assembled of; none for a tensor of the file as it is.
+  /// Was it assembled, and of which parts? Else it is a tensor of the source as it is, whose index is `first_tensor`.
+  bool assembled(std::size_t i) const { return tensors_[i].assembled; }
   std::span<const part> parts(std::size_t i) const { return tensors_[i].parts; }
+  std::size_t first_tensor(std::size_t i) const { return tensors_[i].tensor; }
+  /// The boxes of the source's tensors that a box of a parameter is made of: what `read` reads.
+  std::vector<source_box> boxes(std::size_t i, const box& what) const {
+    std::vector<source_box> all;
+    if (!tensors_[i].assembled) all.push_back({tensors_[i].tensor, what});
+    for (part p : tensors_[i].parts) {
+      if (!detail::part_inside(p, what)) continue;
+      detail::for_each_box(p, [&](const box& b, const tensor_shape&) { all.push_back({p.tensor, b}); });
+    }
+    return all;
+  }
+  const std::remove_reference_t<Source>& source() const { return source_; }
   /// See `tensor_source`.
   void read(std::size_t i, const box& what, const tensor_view& to) const {
     const detail::converted_tensor& t = tensors_[i];
-    if (t.parts.empty()) return source_.read(t.tensor, what, to);
+    if (!t.assembled) return source_.read(t.tensor, what, to);
     detail::check_read(t.name, t.type, t.shape, what, to);
-    for (const part& p : t.parts) read_part(p, what, to);
+    for (const part& p : t.parts) detail::read_part(source_, p, what, to);
   }
 
   std::size_t bytes_read() const requires requires(const std::remove_reference_t<Source>& s) { s.bytes_read(); }
@@ -60,32 +76,6 @@ class converted_source {
   { return source_.config(); }
 
  private:
-  // What `p` and `what` have in common is a box of the tensor, and a part of `to` with some dims left out.
-  void read_part(const part& p, const box& what, const tensor_view& to) const {
-    box common = what;
-    std::size_t first = 0;
-    for (std::size_t d = 0; d < what.offset.dims(); ++d) {
-      const std::size_t begin = std::max(p.at.offset[d], what.offset[d]);
-      const std::size_t end = std::min(p.at.offset[d] + p.at.extent[d], what.offset[d] + what.extent[d]);
-      if (begin >= end) return;
-      common.offset[d] = begin;
-      common.extent[d] = end - begin;
-      first += (begin - what.offset[d]) * to.strides[d];
-    }
-    box from;
-    tensor_view target;
-    target.data = static_cast<std::byte*>(to.data) + first * size_of(to.type);
-    target.type = to.type;
-    for (std::size_t d = 0; d < p.from.dims(); ++d) {
-      const std::size_t axis = p.axis[d];
-      from.offset.push(p.from[d] + common.offset[axis] - p.at.offset[axis]);
-      from.extent.push(common.extent[axis]);
-      target.strides[d] = to.strides[axis];
-    }
-    target.shape = from.extent;
-    source_.read(p.tensor, from, target);
-  }
-
   Source source_;
   std::vector<detail::converted_tensor> tensors_;
   detail::name_index index_;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The work of `converted`: from the tensors of a file and rules to parameters made of parts.
+// The work of `converted`: from the tensors of a file and rules to tensors made of parts.
 #pragma once
 #include <algorithm>
 #include <cstddef>
@@ -9,144 +9,345 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "shardwise/checkpoint/config.hpp"
 #include "shardwise/checkpoint/conversion.hpp"
-#include "shardwise/checkpoint/detail/name_pattern.hpp"
+#include "shardwise/checkpoint/detail/assembly.hpp"
+#include "shardwise/checkpoint/detail/fragment.hpp"
 #include "shardwise/checkpoint/tensor_source.hpp"
+#include "shardwise/detail/list.hpp"
 
 namespace shardwise {
 inline namespace v0 {
 namespace detail {
 
-/// A parameter of the model. Without parts it is the tensor `tensor` of the source as it is.
+/// A tensor under its new name: the tensor `tensor` of the source as it is, or assembled; then `tensor` is the first of
+/// those that it is made of, and one without elements has no parts.
 struct converted_tensor {
   std::string name;
   dtype type = dtype::f32;
   tensor_shape shape;
   std::size_t tensor = 0;
   std::vector<checkpoint::part> parts;
+  bool renamed = false, assembled = false;
 };
 
 class converter {
  public:
   /// `config` may be null. The names in `file` outlive the call.
-  converter(std::span<const tensor_info> file, const checkpoint::config* config)
-      : file_(file), config_(config), taken_(file.size(), false) {}
-
-  void apply(const checkpoint::conversion& rule) {
-    const patterns names(rule);
-    std::map<std::string_view, std::vector<member>> groups;
-    for (std::size_t t = 0; t < file_.size(); ++t) {
-      for (std::size_t k = 0; k < names.from.size(); ++k) {
-        const auto m = names.from[k].find(file_[t].name);
-        if (!m) continue;
-        if (taken_[t])
-          raise(plan_error("two conversions take the tensor ", in_quotes(file_[t].name), "; keep one of them"));
-        taken_[t] = true;
-        groups[m->prefix].push_back({m->number, k, t});
-      }
+  converter(std::span<const tensor_info> file, const checkpoint::config* config) : file_(file), config_(config) {
+    for (std::size_t t = 0; t < file.size(); ++t) {
+      now_.push_back({std::string(file[t].name), file[t].type, file[t].shape, t, {}, false, false});
     }
-    for (auto& [prefix, members] : groups) assemble(rule, names, prefix, members);
   }
 
-  /// All parameters, in the order of the file; one that was assembled stands where its first tensor was.
-  std::vector<converted_tensor> result() && {
-    for (std::size_t t = 0; t < file_.size(); ++t) {
-      if (!taken_[t]) made_.push_back({std::string(file_[t].name), file_[t].type, file_[t].shape, t, {}});
+  void apply(const checkpoint::conversion& rule) {
+    using enum checkpoint::conversion::verb_t;
+    const patterns names(rule);
+    if (!rule.given.empty() && !any_has(fragment(rule.given))) return;
+    if (rule.verb == rename) return rename_all(rule, names);
+    std::map<std::string, std::vector<member>> groups;  // by the first name that is made
+    std::vector<bool> taken(now_.size(), false);
+    for (std::size_t t = 0; t < now_.size(); ++t) {
+      auto m = names.find(now_[t].name, rule);
+      if (!m) continue;
+      if (rule.verb == refuse) refuse_change(rule, now_[t]);
+      if (already_done(rule, now_[t])) continue;
+      m->tensor = t;
+      taken[t] = true;
+      groups[names.made(*m, now_[t].name, 0)].push_back(std::move(*m));
     }
-    std::stable_sort(made_.begin(), made_.end(), [](const auto& a, const auto& b) { return a.tensor < b.tensor; });
-    return std::move(made_);
+    if (groups.empty()) return;
+    std::vector<converted_tensor> made;
+    for (auto& [name, members] : groups) make(rule, names, name, members, made);
+    for (std::size_t t = 0; t < now_.size(); ++t) {
+      if (!taken[t]) made.push_back(std::move(now_[t]));
+    }
+    std::stable_sort(made.begin(), made.end(), [](const auto& a, const auto& b) { return a.tensor < b.tensor; });
+    now_ = std::move(made);
+  }
+
+  /// All tensors, in the order of the file; one that was assembled stands where its first tensor was.
+  std::vector<converted_tensor> result() && {
+    name_index names;
+    for (std::size_t t = 0; t < now_.size(); ++t) {
+      const converted_tensor& c = now_[t];
+      if (c.renamed && !c.assembled && c.name == file_[c.tensor].name) {
+        raise(plan_error("the conversions rename ", in_quotes(c.name), " and then back to what it was"));
+      }
+      if (names.add(c.name, t)) continue;
+      const converted_tensor& other = now_[names.find(c.name)];
+      raise(checkpoint_error("the checkpoint has ", in_quotes(c.name),
+                             " and also the tensors that are converted to it: ", in_quotes(file_[other.tensor].name),
+                             " and ", in_quotes(file_[c.tensor].name), "; leave one of them out"));
+    }
+    return std::move(now_);
   }
 
  private:
+  // A tensor that a rule takes: the `number`-th of the `from`-th name.
+  struct member {
+    std::size_t number = 0, from = 0, tensor = 0, skipped = 0;  // `skipped`: bytes of the name above `within`
+    fragment::found place;
+  };
+
   struct patterns {
-    explicit patterns(const checkpoint::conversion& rule) : to(rule.to) {
-      for (const std::string& name : rule.from) from.emplace_back(name);
-      bool alike = !from.empty() && !to.counts();
-      for (const name_pattern& p : from) alike &= p.deep() == to.deep() && p.counts() == from[0].counts();
-      if (!alike) {
-        raise(plan_error("the conversion to ", in_quotes(rule.to),
-                         " needs names to convert from: with '**' first if it has one itself, and each with a '*' or "
-                         "none"));
+    explicit patterns(const checkpoint::conversion& rule) {
+      using enum checkpoint::conversion::verb_t;
+      for (const std::string_view text : rule.from) from.emplace_back(text);
+      for (const std::string_view text : rule.to) to.emplace_back(text);
+      const char* wrong = nullptr;
+      const auto needs = [&](bool is, const char* text) {
+        if (!is && wrong == nullptr) wrong = text;
+      };
+      const bool many_to = rule.verb == split || rule.verb == deinterleave || rule.verb == stack;
+      const bool many_from = rule.verb == stack || rule.verb == concat || rule.verb == interleave;
+      needs(!from.empty() && (many_from || from.size() == 1), "a name to convert from");
+      needs(rule.verb == refuse ? to.empty() : !to.empty() && (many_to || to.size() == 1), "a name to convert into");
+      for (const fragment& f : from) needs(!f.text().empty(), "names that are not empty");
+      if (wrong == nullptr && rule.verb != refuse) {
+        // A number that the names which are made do not have is what the tensors are counted by.
+        for (const fragment& t : to) {
+          t.check_made();
+          needs(t.numbers() == to[0].numbers() && t.texts() <= from[0].texts() && t.choices() <= from[0].choices(),
+                "stars and braces that were found");
+        }
+        const std::size_t left = from[0].numbers() - std::min(from[0].numbers(), to[0].numbers());
+        counted = left == 1;
+        const bool may = rule.verb == concat && from.size() == 1, must = rule.verb == stack || rule.verb == one_of;
+        needs(from[0].numbers() >= to[0].numbers() && left <= 1 && (left == 0 || may || must) && (left == 1 || !must),
+              "each '*' in both names, but for one that is counted by a stack");
+        for (const fragment& f : from) {
+          needs(f.numbers() == from[0].numbers() && f.texts() == from[0].texts() && f.choices() == from[0].choices(),
+                "the same stars and braces in all names");
+        }
+        needs(rule.shares.count == 0 || rule.shares.count == to.size(), "a share for each name");
+        needs(rule.verb != interleave || from.size() > 1, "several names to take in turns");
+        needs(rule.tile != 0, "a tile of one element or more");
+        needs(rule.halved <= to.size(), "no more halved names than there are");
+      }
+      if (wrong != nullptr) {
+        raise(plan_error("the conversion of ", in_quotes(rule.from.count == 0 ? std::string_view() : rule.from.at[0]),
+                         " into ", in_quotes(rule.to.count == 0 ? std::string_view() : rule.to.at[0]), " needs ",
+                         wrong));
       }
     }
-    name_pattern to;
-    std::vector<name_pattern> from;
-  };
-  // The `number`-th tensor of the `from`-th name.
-  struct member {
-    std::size_t number = 0, from = 0, tensor = 0;
+
+    std::optional<member> find(std::string_view name, const checkpoint::conversion& rule) const {
+      member m;
+      if (!rule.within.empty()) {
+        // "model.vision_tower": names under it, or under "vision_tower"; "model": all names, with or without it.
+        const std::size_t dot = std::min(rule.within.find('.'), rule.within.size() - 1);
+        const std::string_view below = rule.within.substr(dot + 1);
+        if (under(name, rule.within)) {
+          m.skipped = rule.within.size() + 1;
+        } else if (!below.empty() && under(name, below)) {
+          m.skipped = below.size() + 1;
+        } else if (!below.empty()) {
+          return std::nullopt;
+        }
+      }
+      for (std::size_t k = 0; k < from.size(); ++k) {
+        auto found = from[k].find(name.substr(m.skipped));
+        if (!found) continue;
+        m.place = std::move(*found);
+        m.from = k;
+        if (counted) m.number = m.place.numbers.back();
+        return m;
+      }
+      return std::nullopt;
+    }
+    static bool under(std::string_view name, std::string_view path) {
+      return name.size() > path.size() && name.starts_with(path) && name[path.size()] == '.';
+    }
+    // The `k`-th name that is made of a tensor.
+    std::string made(const member& m, std::string_view name, std::size_t k) const {
+      std::string out(name.substr(0, m.skipped + m.place.begin));
+      out += to[k].with(m.place);
+      out += name.substr(m.skipped + m.place.end);
+      return out;
+    }
+
+    std::vector<fragment> from, to;
+    bool counted = false;
   };
 
-  const tensor_info& info(const member& m) const { return file_[m.tensor]; }
+  bool any_has(const fragment& f) const {
+    return std::any_of(now_.begin(), now_.end(), [&](const converted_tensor& t) { return f.find(t.name).has_value(); });
+  }
 
-  void assemble(const checkpoint::conversion& rule, const patterns& names, std::string_view prefix,
-                std::vector<member>& members) {
+  void rename_all(const checkpoint::conversion& rule, const patterns& names) {
+    for (converted_tensor& t : now_) {
+      const auto m = names.find(t.name, rule);
+      if (!m) continue;
+      std::string name = names.made(*m, t.name, 0);
+      t.renamed |= name != t.name;
+      t.name = std::move(name);
+    }
+  }
+
+  // One group: everything that makes the tensors whose first is `name`.
+  void make(const checkpoint::conversion& rule, const patterns& names, const std::string& name,
+            std::vector<member>& members, std::vector<converted_tensor>& out) const {
+    using enum checkpoint::conversion::verb_t;
     std::sort(members.begin(), members.end(), [](const member& a, const member& b) {
       return a.number != b.number ? a.number < b.number : a.from < b.from;
     });
-    converted_tensor made;
-    made.name = names.to.name_of({prefix, 0});
-    const bool stacked = names.from[0].counts();
+    for (std::size_t i = 1; i < members.size(); ++i) {
+      const member &a = members[i - 1], &b = members[i];
+      if (a.number != b.number || a.from != b.from) continue;
+      raise(checkpoint_error(in_quotes(here(a).name), " and ", in_quotes(here(b).name), " are both converted to ",
+                             in_quotes(name), "; leave one of them out"));
+    }
+    if (rule.verb == one_of) members.resize(1);
     const std::size_t kinds = names.from.size();
-    refuse_missing(made.name, names, prefix, members, stacked ? count(rule, made.name, members) : 1);
+    const std::size_t numbers = rule.verb == one_of ? 1 : names.counted ? count(rule, name, members) : std::size_t{1};
+    if (rule.verb != one_of) refuse_missing(name, names, members, numbers);
 
-    const tensor_shape& first = info(members[0]).shape;
-    const std::size_t shift = stacked ? 1 : 0, dims = first.dims() + shift;
-    if (kinds > 1 && (rule.dim < shift || rule.dim >= dims)) {
-      raise(plan_error("the conversion to ", in_quotes(made.name), " lays tensors of shape ", shape_text(first),
-                       " side by side along dim ", rule.dim, " of the parameter, which has ", dims, " dims",
-                       stacked ? " and is stacked along dim 0" : ""));
-    }
-    for (const member& m : members) {
-      // Members of one kind are all as the first of that kind; the kinds differ only along `dim`.
-      const tensor_info& like = info(members[m.from]);
-      const tensor_info& here = info(m);
-      bool fits = here.type == like.type && here.shape == like.shape && like.type == info(members[0]).type &&
-                  like.shape.dims() == first.dims();
-      for (std::size_t d = 0; fits && d < first.dims(); ++d) fits = d + shift == rule.dim || like.shape[d] == first[d];
-      if (!fits) refuse_unlike(made.name, here, m.number == 0 ? info(members[0]) : like);
-    }
-
-    made.type = info(members[0]).type;
-    made.tensor = members[0].tensor;
-    if (stacked) made.shape.push(members.size() / kinds);
-    for (std::size_t n : first) made.shape.push(n);
-    if (kinds > 1) {
-      made.shape[rule.dim] = 0;
-      for (std::size_t k = 0; k < kinds; ++k) made.shape[rule.dim] += info(members[k]).shape[rule.dim - shift];
-    }
-    std::size_t along = 0;
-    for (const member& m : members) {
-      if (m.from == 0) along = 0;
-      made.parts.push_back(part_of_member(m, shift));
-      box& at = made.parts.back().at;
-      if (kinds > 1) {
-        at.offset[rule.dim] = along;
-        along += at.extent[rule.dim];
+    std::size_t first = members[0].tensor;
+    for (const member& m : members) first = std::min(first, m.tensor);
+    const converted_tensor& like = now_[first];
+    std::vector<assembly> all;
+    if (rule.verb == stack) {
+      // Into several names: each takes equally many of the numbers, the last what is left.
+      const std::size_t each = (numbers + names.to.size() - 1) / names.to.size();
+      for (std::size_t k = 0; k < names.to.size(); ++k) {
+        const std::size_t begin = std::min(k * each, numbers), end = std::min(begin + each, numbers);
+        if (begin == end)
+          raise(checkpoint_error("there are too few tensors to make ", in_quotes(name), " and others of"));
+        std::vector<assembly> side_by_side;
+        for (std::size_t from = 0; from < kinds; ++from) {
+          std::vector<assembly> pile;
+          for (std::size_t n = begin; n < end; ++n) pile.push_back(assembly_of(members[n * kinds + from]));
+          refuse_unlike(name, members, begin, end, from);
+          side_by_side.push_back(stacked(std::move(pile)));
+        }
+        all.push_back(joined(rule, name, members, begin * kinds, std::move(side_by_side)));
       }
-      made.tensor = std::min(made.tensor, m.tensor);
+    } else {
+      for (const member& m : members) all.push_back(assembly_of(m));
+      all = reshaped(rule, name, members, names.to.size(), std::move(all));
     }
-    made_.push_back(std::move(made));
+    for (std::size_t k = 0; k < all.size(); ++k) {
+      if (rule.tile > 1) {
+        check_dim(rule.dim, name, all[k].shape);
+        all[k].shape[rule.dim] = (all[k].shape[rule.dim] + rule.tile - 1) / rule.tile * rule.tile;
+      }
+      if (k < rule.halved) all[k] = halved(rule, name, all[k]);
+      out.push_back({names.made(members[0], here(members[0]).name, k), like.type, all[k].shape, like.tensor,
+                     std::move(all[k].parts), true, true});
+    }
   }
 
-  checkpoint::part part_of_member(const member& m, std::size_t shift) const {
-    checkpoint::part p;
-    p.tensor = m.tensor;
-    if (shift != 0) {
-      p.at.offset.push(m.number);
-      p.at.extent.push(1);
+  const converted_tensor& here(const member& m) const { return now_[m.tensor]; }
+  assembly assembly_of(const member& m) const {
+    const converted_tensor& t = here(m);
+    return t.assembled ? assembly{t.shape, t.parts} : assembly::whole(t.tensor, t.shape);
+  }
+
+  // All verbs but `stack`.
+  std::vector<assembly> reshaped(const checkpoint::conversion& rule, const std::string& name,
+                                 const std::vector<member>& members, std::size_t made,
+                                 std::vector<assembly>&& all) const {
+    using enum checkpoint::conversion::verb_t;
+    std::vector<assembly> out;
+    switch (rule.verb) {
+      case transpose:
+        check_dim(std::max(rule.dim, rule.dim_two), name, all[0].shape);
+        out.push_back(transposed(std::move(all[0]), rule.dim, rule.dim_two));
+        break;
+      case concat: out.push_back(joined(rule, name, members, 0, std::move(all))); break;
+      case interleave:
+        check_dim(rule.dim, name, all[0].shape);
+        for (const member& m : members) {
+          if (!fits(here(m), here(members[0]), max_dims)) refuse_unlike(name, here(m), here(members[0]));
+        }
+        out.push_back(interleaved(std::move(all), rule.dim));
+        break;
+      case split: {
+        check_dim(rule.dim, name, all[0].shape);
+        std::size_t begin = 0;
+        for (std::size_t n : shares_of(rule, name, all[0].shape[rule.dim], made)) {
+          out.push_back(cut_out(all[0], rule.dim, begin, n));
+          begin += n;
+        }
+        break;
+      }
+      case deinterleave: {
+        check_dim(rule.dim, name, all[0].shape);
+        const std::size_t turns = std::max<std::size_t>(made, 2), n = all[0].shape[rule.dim];
+        if (n % turns != 0) refuse_split(name, n, turns);
+        for (std::size_t k = 0; k < turns; ++k) out.push_back(cut_out(all[0], rule.dim, k, n / turns, turns));
+        if (made != 1) break;
+        assembly one = concatenated(std::move(out), rule.dim);
+        out.clear();
+        out.push_back(std::move(one));
+        break;
+      }
+      default: out = std::move(all); break;
     }
-    const tensor_shape& shape = info(m).shape;
-    for (std::size_t d = 0; d < shape.dims(); ++d) {
-      p.at.offset.push(0);
-      p.at.extent.push(shape[d]);
-      p.from.push(0);
-      p.axis[d] = d + shift;
+    return out;
+  }
+
+  // Tensors from `members[first]` on, side by side.
+  assembly joined(const checkpoint::conversion& rule, const std::string& name, const std::vector<member>& members,
+                  std::size_t first, std::vector<assembly>&& all) const {
+    if (all.size() == 1) return std::move(all[0]);
+    check_dim(rule.dim, name, all[0].shape);
+    for (std::size_t k = 1; k < all.size(); ++k) {
+      const converted_tensor &a = here(members[first]), &b = here(members[first + k]);
+      bool fit = a.type == b.type && all[k].shape.dims() == all[0].shape.dims();
+      for (std::size_t d = 0; fit && d < all[0].shape.dims(); ++d) {
+        fit = d == rule.dim || all[k].shape[d] == all[0].shape[d];
+      }
+      if (!fit) refuse_unlike(name, b, a);
     }
-    return p;
+    return concatenated(std::move(all), rule.dim);
+  }
+
+  assembly halved(const checkpoint::conversion& rule, std::string_view name, const assembly& a) const {
+    const std::size_t heads = required(rule.heads, name);
+    if (a.shape.dims() == 0 || a.shape[0] % (2 * heads) != 0) {
+      raise(checkpoint_error(in_quotes(name), " has the shape ", shape_text(a.shape),
+                             ", whose rows are not pairs of rows of ", heads, " heads (", rule.heads, ")"));
+    }
+    return halves_of_heads(a, heads);
+  }
+
+  std::vector<std::size_t> shares_of(const checkpoint::conversion& rule, std::string_view name, std::size_t extent,
+                                     std::size_t made) const {
+    std::vector<std::size_t> shares(made, 1);
+    for (std::size_t k = 0; k < rule.shares.count; ++k) shares[k] = required(rule.shares.at[k], name);
+    std::size_t sum = 0;
+    for (std::size_t n : shares) sum += n;
+    if (extent % sum != 0) refuse_split(name, extent, sum);
+    for (std::size_t& n : shares) n *= extent / sum;
+    return shares;
+  }
+
+  // Is a transpose done already? It can only be told where the two extents differ.
+  bool already_done(const checkpoint::conversion& rule, const converted_tensor& t) const {
+    if (rule.done.empty()) return false;
+    const std::size_t other = rule.dim == rule.done_dim ? rule.dim_two : rule.dim;
+    check_dim(std::max(rule.done_dim, other), t.name, t.shape);
+    const std::size_t n = required(rule.done, t.name);
+    const bool is = t.shape[rule.done_dim] == n, may_become = t.shape[other] == n;
+    if (is != may_become) return is;
+    raise(checkpoint_error(in_quotes(t.name), " has the shape ", shape_text(t.shape), ", and ", rule.done, " is ", n,
+                           ": it cannot be told whether it is stored transposed; give rules of your own"));
+  }
+
+  static void check_dim(std::size_t dim, std::string_view name, const tensor_shape& shape) {
+    if (dim < shape.dims()) return;
+    raise(checkpoint_error("the conversion to ", in_quotes(name), " is along dim ", dim, " of a tensor of shape ",
+                           shape_text(shape)));
+  }
+  static bool fits(const converted_tensor& a, const converted_tensor& b, std::size_t but_dim) {
+    bool fit = a.type == b.type && a.shape.dims() == b.shape.dims();
+    for (std::size_t d = 0; fit && d < a.shape.dims(); ++d) fit = d == but_dim || a.shape[d] == b.shape[d];
+    return fit;
   }
 
   // How many are stacked: as many as the config says, or else up to the largest number there is.
@@ -156,7 +357,7 @@ class converter {
     const auto said = count_in_config(rule);
     if (!said) return there;
     if (there > *said) {
-      raise(checkpoint_error(in_quotes(info(members.back()).name), " is more than ", in_quotes(name),
+      raise(checkpoint_error(in_quotes(here(members.back()).name), " is more than ", in_quotes(name),
                              " takes: ", config_->where(), " says ", *said));
     }
     return *said;
@@ -168,19 +369,35 @@ class converter {
     std::vector<std::string_view> sections = config_->sections();
     sections.insert(sections.begin(), std::string_view());
     for (const std::string_view section : sections) {
-      for (const std::string& field : rule.counted_by) {
+      for (const std::string_view field : rule.counted) {
         const auto n = config_->integer(section, field);
-        if (!n || *n < 1 || *n > static_cast<std::int64_t>(name_pattern::max_number)) continue;
+        if (!n || *n < 1 || *n > static_cast<std::int64_t>(fragment::max_number)) continue;
         if (found && *found != static_cast<std::size_t>(*n)) return std::nullopt;
         found = static_cast<std::size_t>(*n);
       }
     }
     return found;
   }
+  // A number of the config without which `name` cannot be made: "section.field", or of the root or its text_config.
+  std::size_t required(std::string_view field, std::string_view name) const {
+    std::optional<std::int64_t> n;
+    if (config_ != nullptr) {
+      const std::size_t dot = field.rfind('.');
+      const std::string_view section = dot == std::string_view::npos ? std::string_view() : field.substr(0, dot);
+      const std::string_view key = dot == std::string_view::npos ? field : field.substr(dot + 1);
+      n = config_->integer(section, key);
+      if (!n && section.empty()) n = config_->integer("text_config", key);
+      if (!n && !section.empty()) n = config_->integer("", key);  // the config of the submodel itself
+    }
+    if (n && *n >= 1 && *n <= static_cast<std::int64_t>(fragment::max_number)) return static_cast<std::size_t>(*n);
+    raise(checkpoint_error("to make ", in_quotes(name), " the number ", in_quotes(field), " of ",
+                           config_ == nullptr ? "a config is needed, and the source has none" : config_->where(),
+                           config_ == nullptr ? "" : " is needed"));
+  }
 
   // `members` are sorted, no two alike, and their numbers below `numbers`.
-  void refuse_missing(std::string_view target, const patterns& names, std::string_view prefix,
-                      const std::vector<member>& members, std::size_t numbers) const {
+  void refuse_missing(std::string_view target, const patterns& names, const std::vector<member>& members,
+                      std::size_t numbers) const {
     const std::size_t kinds = names.from.size(), all = numbers * kinds;
     if (members.size() == all) return;
     std::string text;
@@ -190,8 +407,12 @@ class converter {
         ++m;
         continue;
       }
+      member missing = members[0];
+      if (names.counted) missing.place.numbers.back() = i / kinds;
+      const std::string& like = here(missing).name;
       if (named++ != 0) text += ", ";
-      text += in_quotes(names.from[i % kinds].name_of({prefix, i / kinds}));
+      text += in_quotes(like.substr(0, missing.skipped + missing.place.begin) +
+                        names.from[i % kinds].with(missing.place) + like.substr(missing.skipped + missing.place.end));
     }
     const std::size_t missing = all - members.size();
     if (missing > named) text += " and " + std::to_string(missing - named) + " more";
@@ -199,16 +420,34 @@ class converter {
                            missing == 1 ? " is" : " are", " missing"));
   }
 
-  [[noreturn]] static void refuse_unlike(std::string_view target, const tensor_info& a, const tensor_info& b) {
+  // Those of one kind must be alike.
+  void refuse_unlike(std::string_view target, const std::vector<member>& members, std::size_t begin, std::size_t end,
+                     std::size_t kind) const {
+    const std::size_t kinds = members.size() == 0 ? 1 : members.back().from + 1;
+    const converted_tensor& like = here(members[begin * kinds + kind]);
+    for (std::size_t n = begin; n < end; ++n) {
+      const converted_tensor& t = here(members[n * kinds + kind]);
+      if (!fits(t, like, max_dims)) refuse_unlike(target, t, like);
+    }
+  }
+  [[noreturn]] static void refuse_unlike(std::string_view target, const converted_tensor& a,
+                                         const converted_tensor& b) {
     raise(checkpoint_error("the tensors of ", in_quotes(target), " do not fit together: ", in_quotes(a.name), " is ",
                            name_of(a.type), shape_text(a.shape), ", ", in_quotes(b.name), " is ", name_of(b.type),
                            shape_text(b.shape)));
   }
+  [[noreturn]] static void refuse_split(std::string_view name, std::size_t extent, std::size_t shares) {
+    raise(checkpoint_error("the tensor that ", in_quotes(name), " is split from is ", extent,
+                           " long, which is no multiple of ", shares));
+  }
+  [[noreturn]] static void refuse_change(const checkpoint::conversion& rule, const converted_tensor& t) {
+    raise(checkpoint_error(in_quotes(t.name), " is stored as ", rule.why, " reads it, which changes values and is not ",
+                           "done here: convert the checkpoint first, or give rules of your own and take it as it is"));
+  }
 
   std::span<const tensor_info> file_;
   const checkpoint::config* config_;
-  std::vector<bool> taken_;
-  std::vector<converted_tensor> made_;
+  std::vector<converted_tensor> now_;
 };
 
 }  // namespace detail
