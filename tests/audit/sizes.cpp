@@ -98,6 +98,20 @@ TEST_CASE("torch.chunk's uneven pieces are legal, and the table gives the larges
   CHECK(r.collectives == 0);
 }
 
+TEST_CASE("heads that a plan does not speak of are not cut in two", "[audit]") {
+  sw::imported_plan plan;
+  plan.add("layers.*.self_attn.q_proj", "colwise").add("layers.*.self_attn.k_proj", "colwise");
+  const sw::tree t = small_model();
+  const sw::size_table table = sw::sizes(plan, t);
+  CHECK(table.rows[1].legal);
+  CHECK(table.rows[2].reason == "4 heads over 3 ranks (num_attention_heads, layers.*.self_attn.q_proj.weight)");
+  CHECK(table.rows[3].reason ==
+        "2 key/value heads over 4 ranks (num_key_value_heads, layers.*.self_attn.k_proj.weight)");
+  sw::imported_plan gathered;  // the engine sees whole heads again
+  gathered.add("layers.*.self_attn.k_proj", "colwise_gather_output");
+  CHECK(sw::sizes(gathered, t).rows[2].legal);
+}
+
 TEST_CASE("what is kept between tokens follows the projections, the windows and the config", "[audit]") {
   const sw::dtype b = sw::dtype::bf16;
   const auto cache = [](const sw::tree& t, sw::plan_view plan, int tp, std::vector<std::string> types = {}) {

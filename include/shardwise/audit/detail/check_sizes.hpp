@@ -74,7 +74,9 @@ struct heads_found {
   std::size_t heads = 0;
   std::string_view field;
 };
-inline heads_found heads_of(const facts& all, const audited& g) {
+/// `all` is asked for numbers of the config and for other parameters, as `facts` is.
+template <class Facts>
+heads_found heads_of(const Facts& all, const audited& g) {
   if (!g.is_cut() || g.leaf() == "bias") return {};
   const std::string_view leaf = leaf_of(g.thing());
   // The attention of a vision tower says num_heads.
@@ -88,10 +90,10 @@ inline heads_found heads_of(const facts& all, const audited& g) {
   };
   // A norm of single heads tells how large one is, in layers of more than one kind too.
   const auto norm = [&](std::string_view leaf_of_norm) {
-    const audited* n = all.find(dotted(module_of(g.thing()), leaf_of_norm) + ".weight");
+    const auto* n = all.find(dotted(module_of(g.thing()), leaf_of_norm) + ".weight");
     return n == nullptr || n->shape.dims() != 1 ? 0 : n->shape[0];
   };
-  const audited* q = all.find(dotted(module_of(g.thing()), "q_proj.weight"));
+  const auto* q = all.find(dotted(module_of(g.thing()), "q_proj.weight"));
   const std::size_t head = norm("q_norm");
   const bool known = head > 1 && q != nullptr && q->shape.dims() == 2 && q->shape[0] > head &&
                      q->shape[0] % head == 0 && norm("k_norm") == head;

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "shardwise/audit/detail/check_sizes.hpp"
 #include "shardwise/audit/detail/survey.hpp"
 
 namespace shardwise {
@@ -88,7 +89,38 @@ class legality {
   template <class F>
   void for_sizes(const parameter_class& p, F f) const {
     for (std::size_t i = 0; i < p.what.size_count; ++i) f(p.what.sizes[i]);
+    if (const size_to_divide heads = unsaid_heads(p); heads.extent != 0) f(heads);
   }
+  // Heads that a plan does not speak of, though the engine's arithmetic meets the cut: what the audit reports as a cut
+  // inside a head. Without an extent where there are none.
+  size_to_divide unsaid_heads(const parameter_class& p) const {
+    const examined& x = p.what;
+    if (x.how.whole() || x.refused() || x.size_count == 0 || !x.sizes[x.size_count - 1].unit.empty() ||
+        !stays_cut(survey_.rules(), p.first, x.who.rule)) {
+      return {};
+    }
+    audited g;
+    g.name = p.first;
+    g.type = p.type;
+    g.shape = p.shape;
+    g.x = x;
+    const heads_found found = heads_of(asked{survey_}, g);
+    if (found.heads == 0) return {};
+    size_to_divide s{x.how, g.cut_extent(), found.field};
+    s.how.units = found.heads;
+    return s;
+  }
+  struct asked {
+    const survey& all;
+    std::size_t number(std::string_view name, std::string_view field) const {
+      const std::int64_t* n = all.model().find_number(name, field);
+      return n == nullptr || *n < 0 ? 0 : static_cast<std::size_t>(*n);
+    }
+    const parameter_class* find(std::string_view name) const {
+      if (all.model().find(name) == tree::npos) return nullptr;
+      return &all.parameters()[all.find_parameter(name)];
+    }
+  };
   std::string refusal_text(const parameter_class& p) const {
     error e("");
     append_refusal(e, p.what, survey_.rules(), survey_.model(), p.name, p.shape, 1);
