@@ -166,7 +166,8 @@ class rule_check {
         overridden |= w.overrides > r.overrides;
         if (winner.empty()) winner = pattern_text(w);
       }
-      if (r.optional && winner.empty()) continue;
+      // What a family's plan says of whatever no other row speaks of is meant to be shadowed.
+      if (r.optional && (r.deep || winner.empty())) continue;
       finding& f =
           findings(to_).add(finding_kind::shadowed_rule, overridden ? severity::note : severity::warning, pattern);
       f.text = pattern + " (" + std::string(r.how.name()) +
