@@ -62,6 +62,19 @@ inline answer run_plan(const options& o) {
   return a;
 }
 
+/// A report in JSON.
+inline std::string json_of(const sw::audit_report& r) {
+  sw::detail::json_writer w;
+  w.begin_object().member("tp", r.tp).member("clean", r.clean()).member("parameters", r.parameters);
+  w.member("cut", r.cut).member("bytes", r.bytes).member("rank_bytes", r.rank_bytes);
+  w.member("all_reduces", r.all_reduces).member("gathers", r.gathers).key("findings").begin_array();
+  for (const sw::finding& f : r.findings) {
+    w.begin_object().member("severity", name_of(f.severity)).member("kind", name_of(f.kind));
+    w.member("text", f.text).member("fix", f.fix).end_object();
+  }
+  return w.end_array().end_object().take();
+}
+
 inline answer run_check(const options& o) {
   const auto model = sw::checkpoint::read_headers(o.model);
   const chosen_plan plan = choose_plan(o.plan(), model.config());
@@ -80,14 +93,41 @@ inline answer run_check(const options& o) {
   const sw::size_table table = sw::sizes(plan.rules, model.tree(), sizes);
   answer a;
   a.exit = report.clean() ? 0 : 1;
-  a.out = text_of(report) + "\n" + text_of(table);
+  if (!o.json) {
+    a.out = text_of(report) + "\n" + text_of(table);
+    return a;
+  }
+  sw::detail::json_writer w;
+  w.begin_object().member("plan", plan.name).key("report").raw(json_of(report));
+  w.key("sizes").raw(to_json(table));
+  a.out = w.end_object().take() + "\n";
   return a;
+}
+
+inline answer run_explain(const options& o) {
+  const auto model = sw::checkpoint::read_headers(o.model);
+  const chosen_plan plan = choose_plan(o.plan(), model.config());
+  const sw::explanation e = sw::explain(plan.rules, model.tree(), o.name, o.tp);
+  if (e.found()) return {o.json ? to_json(e) + "\n" : text_of(e)};
+  std::string why = text_of(e);
+  why.pop_back();  // the end of the line
+  return refusal_of(why, o.json);
+}
+
+inline answer run_diff(const options& o) {
+  const auto model = sw::checkpoint::read_headers(o.model);
+  const chosen_plan a = choose_plan(o.plans.at(0), model.config()), b = choose_plan(o.plans.at(1), model.config());
+  const sw::plan_diff d = sw::diff(a.rules, b.rules, model.tree(), o.tp);
+  const std::string text = o.json ? to_json(d) + "\n" : "A: " + a.name + "\nB: " + b.name + "\n\n" + text_of(d);
+  return {text, d.empty() ? 0 : 1};
 }
 
 /// Runs a command. Throws `sw::error` for bad input.
 inline answer run(const options& o) {
   switch (o.command) {
     case options::check: return run_check(o);
+    case options::explain: return run_explain(o);
+    case options::diff: return run_diff(o);
     case options::plan_rows: return run_plan(o);
     case options::cuts: return run_cuts(o);
     default: return {};

@@ -2,6 +2,7 @@
 // What each rank holds of each parameter, and what cannot be cut: under Hugging Face's plans as Hugging Face does it.
 #pragma once
 #include <cstddef>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -45,6 +46,17 @@ struct module_facts {
   std::string_view name;
   bool owns_parameters = false;  ///< false: it only has modules below it
 };
+
+/// The name with a star for each number.
+inline std::string starred(std::string_view name) {
+  std::string text;
+  const sw::detail::segments path = sw::detail::split_name(name);
+  for (std::size_t i = 0; i < path.count; ++i) {
+    const bool number = i != 0 && sw::detail::is_number(path.at[i].text, path.at[i].size());
+    text += (i == 0 ? "" : ".") + std::string(number ? "*" : path.at[i].view());
+  }
+  return text;
+}
 
 inline std::vector<module_facts> modules_of(const std::vector<std::string_view>& names) {
   std::vector<module_facts> modules;
@@ -163,26 +175,33 @@ inline std::string json_of(const cut_list& list) {
   return w.end_object().end_object().take();
 }
 
-/// The same for people, a name a line.
+/// The same for people: a line for all names that differ in their numbers alone and are cut alike.
 inline std::string text_of(const cut_list& list) {
-  if (!list.refused.empty()) return "error: " + list.refused + "\n";
   std::string text;
+  std::map<std::string, std::size_t> lines;
+  std::vector<std::pair<std::string, std::size_t>> order;  // a line, and for how many names
   for (const named_cut& c : list.cuts) {
+    std::string line;
     if (!c.refused.empty()) {
-      text += "error: " + c.refused + "\n";
-      continue;
-    }
-    text += std::string(c.name) + "  dim " + std::to_string(c.how.dim);
-    for (int rank = 0; rank < list.ranks; ++rank) {
-      text += rank == 0 ? "  " : " | ";
-      const sw::intervals pieces = sw::pieces_of(c.how, c.extent, list.ranks, rank);
-      if (pieces.count == 0) text += "-";
-      for (const sw::interval& i : pieces) {
-        if (&i != pieces.begin()) text += ",";
-        text += std::to_string(i.begin) + ":" + std::to_string(i.end);
+      line = "error: " + c.refused;
+    } else {
+      line = detail::starred(c.name) + "  dim " + std::to_string(c.how.dim) + "  ";
+      for (int rank = 0; rank < list.ranks; ++rank) {
+        if (rank != 0) line += " | ";
+        const sw::intervals pieces = sw::pieces_of(c.how, c.extent, list.ranks, rank);
+        if (pieces.count == 0) line += "-";
+        for (const sw::interval& i : pieces) {
+          if (&i != pieces.begin()) line += ",";
+          line += std::to_string(i.begin) + ":" + std::to_string(i.end);
+        }
       }
     }
-    text += "\n";
+    const auto [at, is_new] = lines.try_emplace(std::move(line), order.size());
+    if (is_new) order.emplace_back(at->first, 0);
+    ++order[at->second].second;
+  }
+  for (const auto& [line, names] : order) {
+    text += line + (names == 1 ? "" : "  (" + std::to_string(names) + " alike)") + "\n";
   }
   return text.empty() ? "every parameter is whole on every rank\n" : text;
 }

@@ -13,7 +13,7 @@ namespace tool {
 
 /// What was asked for.
 struct options {
-  enum command_t { none, check, plan_rows, cuts } command = none;
+  enum command_t { none, check, explain, plan_rows, diff, cuts } command = none;
   std::string model, name, out;
   std::vector<std::string> plans;
   int tp = 0, ep = 0;  ///< 0: not given
@@ -53,7 +53,10 @@ struct command_line {
     return sub->add_option(name, to, what)->check(CLI::Range(1, 65536))->type_name("N");
   }
   CLI::Option* plan(CLI::App* sub, const char* what = "The plan: auto, hf, or a file of Hugging Face's form") {
-    return sub->add_option("--plan", o.plans, what)->type_name("auto|hf|hf:FILE.json")->expected(1);
+    return sub->add_option("--plan", o.plans, what)
+        ->type_name("auto|hf|hf:FILE.json")
+        ->allow_extra_args(false)  // what follows a blank is the next argument
+        ->expected(1);
   }
   void json(CLI::App* sub) { sub->add_flag("--json", o.json, "Answer in JSON"); }
 };
@@ -102,6 +105,17 @@ inline options parse_options(CLI::App& app, int argc, char** argv) {
       ->capture_default_str();
   line.json(check);
 
+  CLI::App* explain = line.command("explain", options::explain,
+                                   "Of a parameter or a module: its rule, each rank's slice, bytes, the collective",
+                                   "NAME is a parameter, a module, or a pattern: ** is any number of segments.\n\n"
+                                   "Examples:\n"
+                                   "  shardwise explain MODEL lm_head.weight --tp 8\n"
+                                   "  shardwise explain MODEL '**.k_proj' --tp 8               why not finer?");
+  explain->add_option("NAME", o.name, "Parameter, module or pattern")->required();
+  line.ranks(explain, "--tp", o.tp, "Ranks")->required();
+  line.plan(explain);
+  line.json(explain);
+
   CLI::App* plan =
       line.command("plan", options::plan_rows, "The rules of a plan, in Hugging Face's words",
                    "With --json {\"pattern\": \"style\"}, which --plan hf:FILE.json takes, and transformers too.\n"
@@ -110,6 +124,13 @@ inline options parse_options(CLI::App& app, int argc, char** argv) {
   line.plan(plan);
   plan->add_flag("--ep", o.expert, "The expert-parallel plan");
   line.json(plan);
+
+  CLI::App* diff = line.command("diff", options::diff, "What two plans make of a model that is not the same",
+                                "Exit code: 0 the plans treat all alike, 1 they do not, 2 bad input.\n\n"
+                                "Example: shardwise diff MODEL --plan hf --plan hf:mine.json --tp 8");
+  line.plan(diff, "Two of them: the first is A, the second B")->expected(2)->required();
+  line.ranks(diff, "--tp", o.tp, "Ranks")->required();
+  line.json(diff);
 
   CLI::App* cuts =
       line.command("cuts", options::cuts, "What each rank holds of each parameter",

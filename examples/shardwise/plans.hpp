@@ -50,7 +50,8 @@ inline sw::imported_plan read_plan(const std::filesystem::path& path, sw::parall
   return plan;
 }
 
-/// `auto`, `hf` or `hf:FILE.json`. Throws `sw::error` for a model that has no plan, and for a file that is none.
+/// `auto`, `hf` or `hf:FILE.json`; of expert-parallel plans `auto` is `hf`. Throws `sw::error` for a model that has no
+/// plan, and for a file that is none.
 inline chosen_plan choose_plan(const std::string& name, const sw::checkpoint::config& config,
                                sw::parallelism over = sw::parallelism::tensor) {
   chosen_plan p;
@@ -61,8 +62,9 @@ inline chosen_plan choose_plan(const std::string& name, const sw::checkpoint::co
   if (std::string_view(name).starts_with(file)) {
     p.file = read_plan(name.substr(file.size()), over);
     p.rules = *p.file;
-  } else if (over == sw::parallelism::expert) {
-    throw sw::plan_error("shardwise has no expert-parallel plan for this model; give a file: --plan hf:FILE.json");
+  } else if (over == sw::parallelism::expert && (name == "hf" || name == "auto")) {
+    p.rules = sw::models::hf_ep_plan(config);
+    p.hugging_face = true;
   } else if (name == "hf") {
     p.rules = sw::models::hf_plan(config);
   } else if (name == "auto") {

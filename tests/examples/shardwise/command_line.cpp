@@ -102,6 +102,8 @@ TEST_CASE("what is refused of a plan is told in its place, with exit code 1") {
   CHECK(experts.exit == 1);
   CHECK_THAT(experts.out, ContainsSubstring("error: 'experts.up': 7 experts over 2 ranks; legal sizes: 1, 7"));
   CHECK_THAT(experts.out, ContainsSubstring("norm.weight  dim 0  0:2 | 2:4"));
+  CHECK(run("cuts " + llama + " --tp 2")
+            .out.find("model.layers.*.self_attn.q_proj.weight  dim 0  0:32 | 32:64  (3 alike)") != std::string::npos);
   CHECK(run("cuts " + model + " --tp 1 --json --plan hf:" + tp).out == "{\"cuts\":{}}\n");
 }
 
@@ -118,4 +120,39 @@ TEST_CASE("a plan that is printed in JSON cuts as the plan that was asked for, f
     CHECK(own.out == fed.out);
     CHECK_THAT(run("plan " + model + " --plan hf").out, ContainsSubstring("embed_tokens"));
   }
+}
+
+TEST_CASE(
+    "check, explain and diff answer for people and in JSON, and say by the exit code whether there is something") {
+  const temporary_folder folder;
+  const std::string without_head = folder.write("plan.json", R"({"model.layers.*.mlp.up_proj":"colwise_rep",
+    "model.layers.*.mlp.gate_proj":"colwise","model.layers.*.mlp.down_proj":"rowwise","lm_hed":"colwise_rep"})");
+
+  const outcome clean = run("check " + llama + " --tp 2");
+  CHECK(clean.exit == 0);
+  CHECK_THAT(clean.out, ContainsSubstring("nothing is wrong"));
+  const outcome found = run("check " + llama + " --tp 2 --plan hf:" + without_head);
+  CHECK(found.exit == 1);
+  for (const char* words : {"error: lm_head", "lm_hed", "colwise_rep"}) {
+    CHECK_THAT(found.out, ContainsSubstring(words));
+  }
+  const outcome in_json = run("check " + llama + " --tp 2 --json --plan hf:" + without_head);
+  CHECK(in_json.exit == 1);
+  simdjson::dom::parser parser;
+  const simdjson::dom::element report = parser.parse(in_json.out)["report"];
+  CHECK(bool(report["clean"]) == false);
+  CHECK(std::int64_t(report["tp"]) == 2);
+
+  const outcome explained = run("explain " + qwen + " lm_head.weight --tp 8");
+  CHECK(explained.exit == 0);
+  CHECK_THAT(explained.out, ContainsSubstring("rank 7     [217280:248320, :], 127 MB"));
+  const outcome unknown = run("explain " + qwen + " lm_hed --tp 8 --json");
+  CHECK(unknown.exit == 2);
+  CHECK(error_of(unknown.out) == "no parameter and no module is called 'lm_hed'; did you mean lm_head?");
+
+  CHECK(run("diff " + llama + " --plan hf --plan hf --tp 2").exit == 0);
+  const outcome differ = run("diff " + llama + " --plan hf --plan hf:" + without_head + " --tp 2");
+  CHECK(differ.exit == 1);
+  CHECK_THAT(differ.out, ContainsSubstring("lm_head.weight"));
+  CHECK(run("diff " + llama + " --plan hf --tp 2").exit == 2);
 }
