@@ -4,11 +4,13 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "catch.hpp"
+#include "shardwise/match/match.hpp"
 #include "shardwise/models/families.hpp"
 
 namespace sw = shardwise;
@@ -73,6 +75,35 @@ rows rows_of(sw::plan_view plan) {
   return out;
 }
 
+struct table {
+  std::vector<config> classes;
+  std::vector<std::string> parameters;
+  std::set<std::string> modules;
+  std::size_t unruled = 0;
+};
+std::vector<table> tables() {
+  simdjson::dom::parser parser;
+  std::vector<table> all;
+  for (const element e : read(parser, "names.json")["tables"].get_array()) {
+    table t;
+    for (const element c : e["classes"].get_array()) t.classes.emplace_back(c);
+    t.unruled = e["unruled"].get_uint64().value();
+    for (const auto& [module, names] : flat(e["parameters"])) {
+      for (std::size_t begin = 0; begin < names.size();) {
+        const std::size_t end = std::min(names.find(' ', begin), names.size());
+        t.parameters.push_back((module.empty() ? "" : module + ".") + names.substr(begin, end - begin));
+        begin = end + 1;
+      }
+      for (std::size_t dot = 0; dot != std::string::npos; dot = module.find('.', dot + 1)) {
+        if (dot != 0) t.modules.insert(module.substr(0, dot));
+      }
+      t.modules.insert(module);
+    }
+    all.push_back(std::move(t));
+  }
+  return all;
+}
+
 }  // namespace
 
 TEST_CASE("hf_plan and hf_ep_plan are Hugging Face's merged plans of every class, row by row and in its words",
@@ -93,4 +124,41 @@ TEST_CASE("hf_plan and hf_ep_plan are Hugging Face's merged plans of every class
     }
   }
   CHECK(classes == 212);
+}
+
+TEST_CASE("auto_plan adds rows that say why something is whole, cuts as hf_plan does, and speaks of every parameter",
+          "[models]") {
+  std::size_t classes = 0;
+  for (const table& t : tables()) {
+    for (const config& c : t.classes) {
+      INFO(c.architecture << " " << c.type);
+      const sw::plan_view hf = sw::models::hf_plan(c), complete = sw::models::auto_plan(c);
+      REQUIRE(complete.size() > hf.size());
+      ++classes;
+      for (std::size_t i = 0; i < complete.size(); ++i) {
+        if (i < hf.size()) {
+          CHECK((complete[i].same_pattern(hf[i]) && complete[i].how == hf[i].how));
+        } else {
+          CHECK((complete[i].how.kind == sw::style_kind::replicate && !complete[i].how.reason.empty()));
+        }
+      }
+      std::size_t unruled = 0;
+      for (const std::string& name : t.parameters) {
+        INFO(name);
+        const sw::owner cut = sw::find_parameter_rule(hf, name), said = sw::find_parameter_rule(complete, name);
+        unruled += cut.rule == sw::no_rule;
+        CHECK(said.rule != sw::no_rule);
+        CHECK(said.tied_with == sw::no_rule);
+        CHECK((cut.rule == said.rule || cut.rule == sw::no_rule));
+      }
+      CHECK(unruled == t.unruled);
+      for (const std::string& name : t.modules) {
+        INFO(name);
+        const sw::owner does = sw::find_module_rule(hf, name), said = sw::find_module_rule(complete, name);
+        CHECK((does.rule == said.rule || does.rule == sw::no_rule));
+        if (does.rule != sw::no_rule) CHECK(said.tied_with == sw::no_rule);
+      }
+    }
+  }
+  CHECK(classes == 150);  // a variant with parameters of its own counts anew
 }

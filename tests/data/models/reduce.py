@@ -3,9 +3,12 @@
 
 plans.json: per distinct pair of merged plans, the classes that have it and the plans, by segments of the patterns; the
 style of a pattern that others go on from is under "".
+names.json: per class of tables/, its parameters' names, one for each that differs in more than numbers, by segments; the
+parameters of a module are a text under it, or under "" if it has modules too. `unruled` counts those without a rule.
 """
 import json
 import pathlib
+import re
 import sys
 
 
@@ -44,6 +47,22 @@ def nested(rows):
     return fold(root) if root else {}
 
 
+def modules(names):
+    root = {}
+    for name in names:
+        node = root
+        *path, last = name.split(".")
+        for segment in path:
+            node = node.setdefault(segment, {})
+        node[""] = (node.get("", "") + " " + last).strip()
+
+    def fold(node):
+        if list(node) == [""]:
+            return node[""]
+        return {k: v if k == "" else fold(v) for k, v in node.items()}
+    return fold(root)
+
+
 def main():
     oracle, out = map(pathlib.Path, sys.argv[1:])
     source = json.loads((oracle / "plans.json").read_text())
@@ -54,6 +73,22 @@ def main():
         if described(entry) not in known["classes"]:
             known["classes"].append(described(entry))
     dump({"transformers": source["transformers"], "plans": list(plans.values())}, out / "plans.json")
+
+    tables = {}
+    for path in sorted((oracle / "tables").glob("*.json")):
+        entry = json.loads(path.read_text())
+        unruled = set(entry["unruled"])
+        names = {}  # wildcard and whether it has a rule -> one name
+        for p in entry["parameters"]:
+            wildcard = re.sub(r"(?<=\.)\d+(?=\.|$)|^\d+(?=\.)", "*", p["name"])
+            names.setdefault((wildcard, p["name"] in unruled), p["name"])
+        row = {"classes": [described(entry)], "unruled": sum(holes for _, holes in names),
+               "parameters": modules(names.values())}
+        same = json.dumps([row["unruled"], row["parameters"]], sort_keys=True)
+        known = tables.setdefault(same, row)
+        if known is not row and described(entry) not in known["classes"]:
+            known["classes"] += row["classes"]
+    dump({"tables": list(tables.values())}, out / "names.json")
 
 
 main()

@@ -89,14 +89,18 @@ inline void compose_expert_parallel(composition& out, const models::model_class&
     if (bases.at[i] != nullptr) out.add(bases.at[i]->expert_parallel, c.parts[i].prefix, true);
   }
 }
-/// What the tensor-parallel plan leaves whole.
+/// What the tensor-parallel plan leaves whole. Where a part holds the towers, their rows say enough.
 inline void compose_whole(composition& out, const models::model_class& c, const class_bases& bases) {
   for (std::size_t i = 0; i < max_class_parts; ++i) {
     if (bases.at[i] == nullptr) continue;
+    const std::string_view prefix = c.parts[i].prefix;
     out.add(bases.at[i]->whole, c.parts[i].prefix, false);
-    out.add(models::blocks::whole_everywhere, c.parts[i].prefix, false);
+    if (c.towers == nullptr || prefix != c.towers) out.add(models::blocks::whole_everywhere, c.parts[i].prefix, false);
   }
-  if (c.towers != nullptr) out.add(models::blocks::whole_towers, c.towers, false);
+  if (c.towers != nullptr) {
+    out.add(models::blocks::whole_towers, c.towers, false);
+    out.add(models::blocks::whole_towers, "", false);
+  }
   if (c.head.size() == 0) out.add(models::blocks::whole_head, "", false);
 }
 
