@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // What each command answers.
 #pragma once
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "cuts.hpp"
@@ -122,12 +126,32 @@ inline answer run_diff(const options& o) {
   return {text, d.empty() ? 0 : 1};
 }
 
+inline answer run_picture(const options& o) {
+  const bool page = std::string_view(o.out).ends_with(".html");
+  const std::filesystem::path path(o.model);
+  const std::string title = (path.has_filename() ? path : path.parent_path()).stem().string();
+  const auto model = sw::checkpoint::read_headers(path);
+  const chosen_plan plan = choose_plan(o.plan(), model.config());
+  sw::picture_options how;
+  how.title = title;
+  const std::string drawn = page ? sw::picture_html(plan.rules, model.tree(), o.tp, how)
+                                 : sw::picture_svg(plan.rules, model.tree(), o.tp, how);
+  std::ofstream file(o.out, std::ios::binary);
+  file << drawn;
+  if (!file.flush()) return refusal_of(o.out + " cannot be written: " + std::strerror(errno), o.json);
+  if (!o.json) return {o.out + ": " + std::to_string(drawn.size()) + " bytes\n"};
+  return {
+      sw::detail::json_writer().begin_object().member("file", o.out).member("bytes", drawn.size()).end_object().take() +
+      "\n"};
+}
+
 /// Runs a command. Throws `sw::error` for bad input.
 inline answer run(const options& o) {
   switch (o.command) {
     case options::check: return run_check(o);
     case options::explain: return run_explain(o);
     case options::diff: return run_diff(o);
+    case options::picture: return run_picture(o);
     case options::plan_rows: return run_plan(o);
     case options::cuts: return run_cuts(o);
     default: return {};

@@ -13,7 +13,7 @@ namespace tool {
 
 /// What was asked for.
 struct options {
-  enum command_t { none, check, explain, plan_rows, diff, cuts } command = none;
+  enum command_t { none, check, explain, plan_rows, diff, picture, cuts } command = none;
   std::string model, name, out;
   std::vector<std::string> plans;
   int tp = 0, ep = 0;  ///< 0: not given
@@ -131,6 +131,24 @@ inline options parse_options(CLI::App& app, int argc, char** argv) {
   line.plan(diff, "Two of them: the first is A, the second B")->expected(2)->required();
   line.ranks(diff, "--tp", o.tp, "Ranks")->required();
   line.json(diff);
+
+  CLI::App* picture = line.command(
+      "picture", options::picture, "Draw what each rank holds",
+      "A column for each rank, as high as its bytes; what is whole goes through all of them, red where nobody said "
+      "so.\n.svg is a picture, .html a page of its own with a table below.\n\n"
+      "Example: shardwise picture MODEL --tp 8 -o plan.html");
+  line.ranks(picture, "--tp", o.tp, "Ranks")->required();
+  picture->add_option("-o,--out", o.out, "The file to write")
+      ->required()
+      ->type_name("FILE.svg|FILE.html")
+      ->check(CLI::Validator(
+          [](std::string& file) {
+            const bool known = std::string_view(file).ends_with(".svg") || std::string_view(file).ends_with(".html");
+            return known ? std::string() : file + " ends neither in .svg nor in .html";
+          },
+          ""));
+  line.plan(picture);
+  line.json(picture);
 
   CLI::App* cuts =
       line.command("cuts", options::cuts, "What each rank holds of each parameter",

@@ -156,3 +156,16 @@ TEST_CASE(
   CHECK_THAT(differ.out, ContainsSubstring("lm_head.weight"));
   CHECK(run("diff " + llama + " --plan hf --tp 2").exit == 2);
 }
+
+TEST_CASE("a picture is written as SVG or as a page, by the name of the file") {
+  const temporary_folder folder;
+  const outcome svg = run("picture " + qwen + " --tp 8 -o " + (folder / "a.svg"));
+  CHECK(svg.exit == 0);
+  CHECK(text_of(folder / "a.svg").rfind("<svg", 0) == 0);
+  CHECK(run("picture " + llama + " --tp 2 --plan hf -o " + (folder / "a.html")).exit == 0);
+  CHECK_THAT(text_of(folder / "a.html"), ContainsSubstring("<title>llama, 2 ranks</title>"));
+  CHECK(run("picture " + llama + " --tp 2 -o a.png").exit == 2);
+  CHECK_THAT(run("picture " + llama + " --tp 2 -o /no/such/a.svg").err,
+             ContainsSubstring("/no/such/a.svg cannot be written: No such"));
+  CHECK(run("picture " + llama + " --tp 1000 -o " + (folder / "b.svg")).exit == 2);
+}
