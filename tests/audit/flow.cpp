@@ -69,7 +69,8 @@ TEST_CASE("a module that takes a whole input is fed a rank's part of one", "[aud
   head.with("a.weight", {64, 64}).with("b.weight", {64, 64});
   rows one;
   CHECK(line(one.with("a", "colwise").audit(head, 2), finding_kind::cut_input) ==
-        "warning: a is colwise: each rank has a part of its output, and nothing in * takes a cut input; use "
+        "warning: a is colwise: each rank has a part of its output, and nothing in the model takes a cut input of "
+        "that size; use "
         "colwise_gather_output, or rowwise for what takes it");
   CHECK(line(one.without("a").with("b", "rowwise").audit(head, 2), finding_kind::whole_input)
             .starts_with("warning: b is rowwise"));

@@ -23,7 +23,7 @@ class cut_check {
       if (g.x.refused() && g.x.why != refusal::does_not_divide) continue;
       if (g.tied()) {
         look_at_tie(g, all_.groups[g.kept]);
-      } else if (g.leaf() == "bias" || g.leaf().ends_with("_bias")) {
+      } else if (has_weight(g)) {
         look_at_bias(g);
       } else if (g.shape.dims() == 1) {
         look_at_vector(g);
@@ -52,13 +52,24 @@ class cut_check {
       f.fix = "cut both on the vocabulary: embedding_rowwise and colwise_gather_output";
   }
 
+  const audited* weight_of(const audited& b) const {
+    const std::string name(b.name);
+    if (b.leaf() == "bias") return all_.find(dotted(b.module(), "weight"));
+    return b.leaf().ends_with("_bias") ? all_.find(name.substr(0, name.size() - 5)) : nullptr;
+  }
+  bool has_weight(const audited& b) const {
+    const audited* w = weight_of(b);
+    return w != nullptr && w->shape.dims() >= 2;
+  }
+
   void look_at_bias(const audited& b) {
     const bool own = b.leaf() == "bias";
-    const std::string name(b.name);
-    const audited* w = all_.find(own ? dotted(b.module(), "weight") : name.substr(0, name.size() - 5));
-    if (w == nullptr || w->shape.dims() < 2 || (w->x.refused() && w->x.why != refusal::does_not_divide)) return;
-    const std::size_t out = products_.out_dim(*w), last = b.shape.dims() - 1;
-    if (b.shape.dims() != w->shape.dims() - 1 || b.shape[last] != w->shape[out]) return;
+    const audited* w = weight_of(b);
+    if ((w->x.refused() && w->x.why != refusal::does_not_divide)) return;
+    const std::size_t last = b.shape.dims() - 1;
+    const bool kernel = own && w->shape.dims() > 2 && w->shape[0] == b.shape[0];  // of a convolution: [out, in, ...]
+    const std::size_t out = kernel ? 0 : products_.out_dim(*w);
+    if (!kernel && (b.shape.dims() != w->shape.dims() - 1 || b.shape[last] != w->shape[out])) return;
     cut expected;
     if (w->is_cut() && static_cast<std::size_t>(w->x.how.dim) == out) {
       expected.dim = static_cast<int>(last);
@@ -95,30 +106,55 @@ class cut_check {
     }
   }
 
+  // The last segment that is no number: norms may be in a list.
+  static std::string_view kind_of(std::string_view module) {
+    while (!module.empty() && is_number(leaf_of(module).data(), leaf_of(module).size())) module = module_of(module);
+    return leaf_of(module);
+  }
+
   void look_at_vector(const audited& g) {
-    const std::string_view module = leaf_of(g.module());
-    const bool is_norm =
-        g.leaf() == "weight" && (module.find("norm") != std::string_view::npos || module.starts_with("ln"));
+    const std::string_view module = kind_of(g.module());
+    const bool is_norm = (g.leaf() == "weight" || g.leaf() == "bias") &&
+                         (module.find("norm") != std::string_view::npos || module.starts_with("ln"));
     const std::string thing = starred(g.thing());
     if (is_norm && g.is_cut()) {
       finding& f = findings(to_).add(finding_kind::norm_over_cut_axis, severity::error, g, thing);
-      f.text = thing + " is a norm over " + std::to_string(g.shape[0]) + " elements, and " + as(g) +
-               " leaves each rank a part of them: its mean would be another on each";
+      f.text = thing + " is of a norm over " + std::to_string(g.shape[0]) + " elements, and " + as(g) +
+               " leaves each rank a part of it: its mean would be another on each";
       f.fix = "replicate the norm";
       return;
     }
     if (g.is_cut()) {
-      if (all_.rule_of(g).how.facts().cut == cut_of::out || all_.rule_of(g).how.facts().cut == cut_of::experts) return;
-      finding& f = findings(to_).add(finding_kind::vector_cut, severity::error, g, starred(g.name));
-      f.text = f.subject + " is a vector of " + std::to_string(g.shape[0]) + " elements, and " + as(g) +
-               " cuts it: only a vector named bias is left whole";
-      f.fix = "add {\"" + f.subject +
-              "\", replicate(\"added once, after the sum\")}, or colwise where it goes with cut outputs";
+      look_at_cut_vector(g);
       return;
     }
     const std::string_view parent = module_of(g.module());
     if (is_norm) look_at_norm(g, parent, module);
-    if (g.leaf() == "sinks") look_at_sinks(g);
+    if (g.leaf() == "sinks" || g.leaf() == "gate_bias") look_at_sinks(g);
+  }
+
+  void look_at_cut_vector(const audited& g) {
+    const cut_of cuts = all_.rule_of(g).how.facts().cut;
+    if (cuts == cut_of::experts) return;
+    const std::string name = starred(g.name);
+    if (cuts != cut_of::out) {
+      finding& f = findings(to_).add(finding_kind::vector_cut, severity::error, g, name);
+      f.text = name + " is a vector of " + std::to_string(g.shape[0]) + " elements, and " + as(g) +
+               " cuts it: only a vector named bias is left whole";
+      f.fix =
+          "add {\"" + name + "\", replicate(\"added once, after the sum\")}, or colwise where it goes with cut outputs";
+      return;
+    }
+    // One number for each head or feature goes with a cut output near it.
+    const std::string parent(module_of(starred(g.thing())));
+    for (const audited& other : all_.groups) {
+      if (other.shape.dims() < 2 || !other.is_cut() || module_of(starred(other.thing())) != parent) continue;
+      if (products_.output_of(other, products_.out_dim(other)) == spread::cut) return;
+    }
+    finding& f = findings(to_).add(finding_kind::vector_cut, severity::error, g, name);
+    f.text = name + " is a vector of " + std::to_string(g.shape[0]) + " elements, and " + as(g) +
+             " cuts it, while no output beside it is cut";
+    f.fix = "add {\"" + name + "\", replicate(\"why\")}";
   }
 
   // A norm between a cut output and what takes it.
@@ -126,9 +162,11 @@ class cut_check {
     struct row {
       std::string_view norm, of;
     };
-    constexpr row rows[] = {{"q_norm", "q_proj"},          {"k_norm", "k_proj"},       {"q_layernorm", "q_proj"},
-                            {"k_layernorm", "k_proj"},     {"query_norm", "query"},    {"key_norm", "key"},
-                            {"query_layernorm", "q_proj"}, {"key_layernorm", "k_proj"}};
+    constexpr row rows[] = {{"q_norm", "q_proj"},          {"k_norm", "k_proj"},
+                            {"q_layernorm", "q_proj"},     {"k_layernorm", "k_proj"},
+                            {"query_norm", "query"},       {"key_norm", "key"},
+                            {"query_layernorm", "q_proj"}, {"key_layernorm", "k_proj"},
+                            {"q_a_layernorm", "q_a_proj"}, {"kv_a_layernorm", "kv_a_proj_with_mqa"}};
     const std::string thing = starred(g.thing());
     const auto say = [&](const audited& of) {
       finding& f = findings(to_).add(finding_kind::norm_over_cut_axis, severity::error, g, thing);
@@ -139,7 +177,12 @@ class cut_check {
     for (const row& r : rows) {
       if (r.norm != leaf) continue;
       const audited* of = all_.find(dotted(parent, r.of) + ".weight");
-      if (of == nullptr || of->shape.dims() != 2 || of->shape[0] != g.shape[0]) continue;
+      if (of == nullptr || of->shape.dims() != 2 || of->shape[0] < g.shape[0]) continue;
+      if (r.norm.find("_a_") != std::string_view::npos) {
+        if (products_.output_of(*of, 0) == spread::cut) say(*of)->fix = "make " + starred(of->thing()) + " whole";
+        continue;
+      }
+      if (of->shape[0] != g.shape[0]) continue;
       const heads_found h = heads_of(all_, *of);
       if (h.heads == 1 || all_.number(g.name, "head_dim") == g.shape[0] || is_of_heads(g, parent)) continue;
       if (products_.output_of(*of, 0) == spread::cut) {

@@ -192,28 +192,49 @@ class flow_check {
 
   // True where the style is not one for such a module.
   bool look_at_style(const audited& g) {
-    if (!g.is_cut() || g.level != match_level::module || g.shape.dims() < 2) return false;
+    if (!g.is_cut()) return false;
     const cut_of cuts = all_.rule_of(g).how.facts().cut;
+    const std::size_t dims = g.shape.dims();
+    if (cuts == cut_of::experts) {
+      const std::size_t experts = experts_of(g);
+      if (dims > 2 || (dims == 2 && g.leaf().ends_with("bias")) || experts == g.shape[0]) return false;
+      unlike(g, "no tensor of stacked experts", "replicate(\"why\")");
+      return true;
+    }
+    if (dims < 2) return false;
     const bool of_table = cuts == cut_of::first || cuts == cut_of::second;
     const std::string_view leaf = leaf_of(g.thing()), usual = usual_style(g.thing());
-    if (!of_table && cuts != cut_of::experts &&
-        has_word("embed_tokens wte word_embeddings tok_embeddings embed_in", leaf)) {
+    if (!of_table && has_word("embed_tokens wte word_embeddings tok_embeddings embed_in", leaf)) {
       unlike(g, "a table that is looked up in", "embedding_rowwise");
       return true;
     }
-    if (of_table && !usual.empty() && !usual.starts_with("embedding")) {
-      unlike(g, "a product", usual);
+    if (of_table && !is_look_up(g) && leaf.find("emb") == std::string_view::npos) {
+      unlike(g, "a product", usual.empty() ? "the style of its neighbours" : usual);
+      return true;
+    }
+    // [out, in, width]: colwise means the last dim but one, which are the input channels.
+    const bool kernel = dims > 3 || (dims == 3 && g.shape[2] <= 16 && g.leaf() == "weight");
+    if (!of_table && kernel && !products_.is_producer(g) && !products_.is_consumer(g)) {
+      unlike(g, "the kernel of a convolution, which is cut on dim " + std::to_string(g.x.how.dim),
+             "replicate(\"a convolution\")");
       return true;
     }
     return false;
   }
+  std::size_t experts_of(const audited& g) const {
+    for (const char* field : {"num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"}) {
+      if (const std::size_t n = all_.number(g.name, field); n != 0) return n;
+    }
+    return 0;
+  }
 
-  // Modules whose neighbours are not known by name: something near must make, or take, a cut.
+  // A module whose neighbours are not known by name: something near must make, or take, a cut of as many features.
   void look_around(const audited& g) {
-    const style* step = products_.step_of(g);
-    if (step == nullptr || !g.is_cut() || products_.is_linked(g)) return;
+    if (!g.is_cut() || g.shape.dims() != 2 || g.leaf().ends_with("bias")) return;
+    if (g.leaf() != "weight" && all_.module_rule(g.module()) != no_rule) return;  // the module knows of its parameters
     const std::string thing = starred(g.thing());
-    const bool gives = products_.output_of(g, 0) == spread::cut, takes = products_.input_of(g, 1) == spread::cut;
+    const bool gives = products_.output_of(g, 0) == spread::cut && !products_.is_producer(g);
+    const bool takes = products_.input_of(g, 1) == spread::cut && !products_.is_consumer(g);
     if (gives && is_router(g)) {
       finding& f = findings(to_).add(finding_kind::cut_input, severity::error, g, thing);
       f.text = thing + " is " + as(g) + ": a rank has the scores of some only, and every rank needs them all";
@@ -223,20 +244,23 @@ class flow_check {
     if (!gives && !takes) return;
     const std::size_t number = thing.rfind(".*.");
     const std::string scope = number == std::string::npos ? dotted(module_of(thing), "") : thing.substr(0, number + 3);
+    const std::string where = scope.empty() ? "the model" : scope + "*";
+    const std::size_t features = g.shape[gives ? 0 : 1];
+    const bool heads = has_word("q_proj k_proj v_proj", leaf_of(thing));
     for (const audited& other : all_.groups) {
       if (&other == &g || other.shape.dims() < 2 || !other.is_cut() || !other.subject.starts_with(scope)) continue;
       if (is_router(other)) continue;
-      if (gives ? products_.input_of(other, products_.in_dim(other)) == spread::cut
-                : products_.output_of(other, products_.out_dim(other)) == spread::cut) {
-        return;
-      }
+      const std::size_t dim = gives ? products_.in_dim(other) : products_.out_dim(other), n = other.shape[dim];
+      if (n == 0 || (n != features && n != 2 * features && 2 * n != features && !(heads && n % features == 0)))
+        continue;
+      if ((gives ? products_.input_of(other, dim) : products_.output_of(other, dim)) == spread::cut) return;
     }
     finding& f =
         findings(to_).add(gives ? finding_kind::cut_input : finding_kind::whole_input, severity::warning, g, thing);
-    f.text = gives ? thing + " is " + as(g) + ": each rank has a part of its output, and nothing in " + scope +
-                         "* takes a cut input"
-                   : thing + " is " + as(g) + ": it takes a part of its input, and nothing in " + scope +
-                         "* makes a cut output";
+    f.text = gives ? thing + " is " + as(g) + ": each rank has a part of its output, and nothing in " + where +
+                         " takes a cut input of that size"
+                   : thing + " is " + as(g) + ": it takes a part of its input, and nothing in " + where +
+                         " makes a cut output of that size";
     f.fix = gives ? "use colwise_gather_output, or rowwise for what takes it" : "use rowwise_split_input";
   }
 
@@ -276,10 +300,12 @@ class flow_check {
   bool makes_sum(const audited& g) const {
     if (const style* step = products_.step_of(g)) return step->facts().local == placement(partial<>{});
     const style& how = all_.rule_of(g).how;
-    if (how.facts().cut == cut_of::first) return true;  // of a table, looked up without a step
-    if (how.facts().cut == cut_of::second) return false;
+    if (is_look_up(g)) return how.facts().cut == cut_of::first;  // looked up without a step
     const auto dim = static_cast<std::size_t>(g.x.how.dim);
-    if (g.shape.dims() == 2) return g.leaf() == "weight" && dim == 1;
+    if (g.shape.dims() == 2) {
+      const bool weight = g.leaf() == "weight" || all_.module_rule(g.module()) == no_rule;
+      return weight && dim == 1 && !g.leaf().ends_with("bias") && g.leaf().find("scale") == std::string_view::npos;
+    }
     return (dim == 0 && how.facts().cut == cut_of::experts) || dim == products_.in_dim(g);
   }
 

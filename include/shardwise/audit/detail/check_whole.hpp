@@ -19,7 +19,7 @@ namespace detail {
 inline bool is_look_up(const audited& g) {
   const std::string_view thing = leaf_of(g.thing());
   for (const std::string_view word : {"embed_tokens", "wte", "wpe", "word_embeddings", "tok_embeddings", "embed_in",
-                                      "embeddings", "token_embedding", "position_embedding", "shared"}) {
+                                      "embeddings", "token_embedding", "position_embedding", "pos_embed", "shared"}) {
     if (thing == word) return g.shape.dims() == 2;
   }
   return g.shape.dims() == 2 && (thing.ends_with("_embedding") || thing.ends_with("_embeddings"));

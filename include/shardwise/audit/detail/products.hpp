@@ -79,9 +79,15 @@ class products {
     }
     return g.shape.dims() < 2 ? 0 : g.shape.dims() - 1;
   }
-  bool is_linked(const audited& g) const {
+  bool is_producer(const audited& g) const {
     for (const linked& l : links_) {
-      if (l.producer == &g || l.consumer == &g) return true;
+      if (l.producer == &g) return true;
+    }
+    return false;
+  }
+  bool is_consumer(const audited& g) const {
+    for (const linked& l : links_) {
+      if (l.consumer == &g) return true;
     }
     return false;
   }
@@ -93,6 +99,10 @@ class products {
   void link(const edge& e, std::string_view parent, std::string_view leaf, const audited& consumer) {
     const audited* p = all_.find(dotted(parent, leaf) + ".weight");
     if (p == nullptr) p = all_.find(dotted(parent, leaf));
+    // What an attention ends with may be in a module of its own.
+    if (p == nullptr && e.kind == edge::attention && !parent.empty()) {
+      p = all_.find(dotted(module_of(parent), leaf) + ".weight");
+    }
     if (p == nullptr || !is_weight(*p) || p->shape.dims() != consumer.shape.dims()) return;
     linked l{&e, p, &consumer, 0, 1};
     if (p->shape.dims() == 3) {
