@@ -87,6 +87,15 @@ inline chosen_plan choose_plan(const std::string& name, const sw::checkpoint::co
   return p;
 }
 
+/// Says on stderr which styles of a plan file have another name in Hugging Face now. They mean what they meant.
+inline void warn_of_renamed_styles(const chosen_plan& plan) {
+  if (!plan.file) return;
+  for (const sw::renamed_style& n : plan.file->renamed()) {
+    std::cerr << "warning: the style '" << n.old_name << "' of '" << n.pattern << "' in " << plan.name << " is called '"
+              << n.new_name << "' now\n";
+  }
+}
+
 /// Which parameters of the checkpoint the engine holds: all, but for what it makes no use of.
 inline std::string_view parts_of(std::string_view model_type) {
   return model_type.starts_with("qwen3_5_moe") ? "model.** lm_head.**" : "";  // without the draft head, mtp.**

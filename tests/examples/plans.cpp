@@ -57,6 +57,18 @@ TEST_CASE("Hugging Face's plan by name runs with a hole, and warns of it", "[exa
   CHECK(run_prompt(golden_of("llama"), "--plan hf --tp 2").done.err.empty());
 }
 
+TEST_CASE("a plan file with names of styles that Hugging Face has renamed runs, and says the new ones", "[examples]") {
+  const golden_model& g = golden_of("llama");
+  plan_rows rows = with(plan_of(g), "lm_head", "colwise_rep");
+  rows = with(rows, "model.layers.*.mlp.down_proj", "local_rowwise");
+  const logits_run r = run_plan(g, rows);
+  CHECK(r.difference <= g.tolerance);
+  CHECK_THAT(r.done.err, ContainsSubstring("warning: the style 'colwise_rep' of 'lm_head' in ") &&
+                             ContainsSubstring(" is called 'colwise_gather_output' now\n") &&
+                             ContainsSubstring("'local_rowwise' of 'model.layers.*.mlp.down_proj'"));
+  CHECK(std::count(r.done.err.begin(), r.done.err.end(), '\n') == 2);
+}
+
 TEST_CASE("without any one row a plan is refused, or the logits are right", "[examples]") {
   std::size_t refused = 0, right = 0;
   for (const golden_model& g : goldens()) {
@@ -79,9 +91,10 @@ TEST_CASE("without any one row a plan is refused, or the logits are right", "[ex
 
 TEST_CASE("with any other style in any one row a plan is refused, or the logits are right", "[examples]") {
   constexpr const char* styles[] = {
-      "replicate(why not)",  "colwise",        "rowwise",           "colwise_gather_output",
-      "rowwise_split_input", "packed_colwise", "embedding_rowwise", "embedding_colwise",
-      "moe_tp_experts",      "local_params",   "all_reduce",        "packed_rowwise"};
+      "replicate(why not)", "colwise",           "rowwise",           "colwise_gather_output", "rowwise_split_input",
+      "packed_colwise",     "embedding_rowwise", "embedding_colwise", "moe_tp_experts",        "local_params",
+      "all_reduce",         "packed_rowwise",    "sequence_parallel", "grouped_gemm",          "ep_dispatch_experts",
+      "moe_identity_expert"};
   std::size_t right = 0;
   for (const char* folder : {"llama_bias", "qwen3_5_moe"}) {
     const golden_model& g = golden_of(folder);
