@@ -36,6 +36,20 @@ TEST_CASE("25 greedy tokens with caches are Hugging Face's", "[examples]") {
   }
 }
 
+TEST_CASE("windows of attention, experts in some layers and shares as the router gives them are Hugging Face's too",
+          "[examples]") {
+  for (const golden_model& g : windows()) {
+    const std::string expected = tokens_line(golden(g.files + "/greedy.json"));
+    for (const char* plan : plans) {
+      for (int tp : {1, 2}) {
+        INFO(g.folder << options(plan, tp));
+        CHECK(run_prompt(g, options(plan, tp)).difference <= g.tolerance);
+        CHECK(run(g.at(g.greedy() + options(plan, tp) + " --new-tokens 25")).out == expected);
+      }
+    }
+  }
+}
+
 TEST_CASE("each rank holds what Hugging Face's ranks hold, byte for byte", "[examples]") {
   const temporary_folder folder;
   for (const golden_model& g : goldens()) {
