@@ -212,9 +212,9 @@ class converter {
     std::vector<assembly> all;
     if (rule.verb == stack) {
       // Into several names: each takes equally many of the numbers, the last what is left.
-      const std::size_t each = (numbers + names.to.size() - 1) / names.to.size();
+      const std::size_t share = (numbers + names.to.size() - 1) / names.to.size();
       for (std::size_t k = 0; k < names.to.size(); ++k) {
-        const std::size_t begin = std::min(k * each, numbers), end = std::min(begin + each, numbers);
+        const std::size_t begin = std::min(k * share, numbers), end = std::min(begin + share, numbers);
         if (begin == end)
           raise(checkpoint_error("there are too few tensors to make ", in_quotes(name), " and others of"));
         std::vector<assembly> side_by_side;
