@@ -5,6 +5,7 @@
 #include "shardwise/checkpoint/config.hpp"
 #include "shardwise/checkpoint/conversion.hpp"
 #include "shardwise/checkpoint/conversion_list.hpp"
+#include "shardwise/checkpoint/conversions_for.hpp"
 #include "shardwise/checkpoint/converted.hpp"
 #include "shardwise/checkpoint/copy.hpp"
 #include "shardwise/checkpoint/folder.hpp"

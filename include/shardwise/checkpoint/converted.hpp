@@ -11,6 +11,7 @@
 #include "shardwise/checkpoint/config.hpp"
 #include "shardwise/checkpoint/conversion.hpp"
 #include "shardwise/checkpoint/conversions/experts.hpp"
+#include "shardwise/checkpoint/conversions_for.hpp"
 #include "shardwise/checkpoint/detail/converter.hpp"
 #include "shardwise/checkpoint/detail/read_part.hpp"
 #include "shardwise/checkpoint/tensor_source.hpp"
@@ -87,8 +88,20 @@ class converted_source {
 /// makes no sense.
 template <class Source>
 requires tensor_source<std::remove_cvref_t<Source>> converted_source<Source> converted(
-    Source&& source, std::span<const conversion> rules = default_conversions()) {
+    Source&& source, std::span<const conversion> rules) {
   return converted_source<Source>(std::forward<Source>(source), rules);
+}
+
+/// The same by the rules that the source's config asks for (`conversions_for`), or, if it has none,
+/// `default_conversions`.
+template <class Source>
+requires tensor_source<std::remove_cvref_t<Source>> converted_source<Source> converted(Source&& source) {
+  if constexpr (requires { source.config(); }) {
+    const std::vector<conversion> rules = conversions_for(source.config());
+    return converted_source<Source>(std::forward<Source>(source), rules);
+  } else {
+    return converted_source<Source>(std::forward<Source>(source), default_conversions());
+  }
 }
 
 }  // namespace checkpoint

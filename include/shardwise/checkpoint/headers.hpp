@@ -71,10 +71,10 @@ class headers {
 /// Reads what there is to know of a model before its weights. `path` is a folder as `open` takes it, or a JSON file
 /// `{"config": {...}, "parameters": [{"name", "shape", "dtype", "module_class"}]}`, where `dtype` may be missing
 /// (BF16), `module_class` too, and other keys are ignored. Names become the model's by `conversions`, as `converted`
-/// does it. If the config says `tie_word_embeddings`, the head is tied to the embedding, whichever way they are called.
-/// Throws `checkpoint_error`.
-inline headers read_headers(const std::filesystem::path& path,
-                            std::span<const conversion> conversions = default_conversions()) {
+/// does it; without them, a folder's by those that its config asks for, and a list's, which has the model's names or
+/// nearly so, by `default_conversions`. If the config says `tie_word_embeddings`, the head is tied to the embedding,
+/// whichever way they are called. Throws `checkpoint_error`.
+inline headers read_headers(const std::filesystem::path& path, std::span<const conversion> conversions) {
   std::error_code ignored;  // what cannot be asked is opened as a file, which says why
   if (std::filesystem::is_directory(path, ignored)) {
     const folder files = open(path);
@@ -99,6 +99,12 @@ inline headers read_headers(const std::filesystem::path& path,
   h.fill(converted(rows, conversions));
   h.fill_classes(rows);
   return h;
+}
+
+inline headers read_headers(const std::filesystem::path& path) {
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(path, ignored)) return read_headers(path, default_conversions());
+  return read_headers(path, conversions_for(config::open(path / "config.json")));
 }
 
 }  // namespace checkpoint

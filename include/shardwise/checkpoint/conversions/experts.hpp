@@ -21,6 +21,15 @@ inline constexpr auto experts_w123 = rules({
     stack(".experts.*.w2.weight").into(".experts.down_proj"),
 });
 
+/// The scales that lie beside the blocks of FP8 weights, in the way of the experts that they are of.
+inline constexpr auto expert_scales = rules({
+    stack("experts.*.gate_proj.weight_scale_inv", "experts.*.up_proj.weight_scale_inv")
+        .into("experts.gate_up_proj_scale_inv"),
+    stack("experts.*.down_proj.weight_scale_inv").into("experts.down_proj_scale_inv"),
+    stack("experts.*.w1.weight_scale_inv", "experts.*.w3.weight_scale_inv").into("experts.gate_up_proj_scale_inv"),
+    stack("experts.*.w2.weight_scale_inv").into("experts.down_proj_scale_inv"),
+});
+
 inline constexpr auto mixtral = rules({rename(".block_sparse_moe.", ".mlp.")}) + experts_w123;
 
 }  // namespace conversions

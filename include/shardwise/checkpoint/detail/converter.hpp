@@ -69,6 +69,23 @@ class converter {
     now_ = std::move(made);
   }
 
+  /// The name that a tensor of this name would get, the first where it is split, whatever else there is; and of the
+  /// rules that do more than rename, the last that took it, if any.
+  static std::string name_after(std::span<const checkpoint::conversion> rules, std::string_view name,
+                                const checkpoint::conversion** made_by) {
+    std::string now(name);
+    if (made_by != nullptr) *made_by = nullptr;
+    for (const checkpoint::conversion& rule : rules) {
+      if (rule.verb == checkpoint::conversion::refuse) continue;
+      const patterns names(rule);
+      const auto m = names.find(now, rule);
+      if (!m) continue;
+      now = names.made(*m, now, 0);
+      if (rule.verb != checkpoint::conversion::rename && made_by != nullptr) *made_by = &rule;
+    }
+    return now;
+  }
+
   /// All tensors, in the order of the file; one that was assembled stands where its first tensor was.
   std::vector<converted_tensor> result() && {
     name_index names;

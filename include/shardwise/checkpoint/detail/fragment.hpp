@@ -27,7 +27,7 @@ class fragment {
 
   explicit fragment(std::string_view text) : text_(text) {
     for (std::string_view rest = text; !rest.empty();) add(next_token(rest));
-    word_ = !text.empty() && is_word(text.back()) && text.back() != '_' && tokens_.back().kind == token::literal;
+    word_ = !tokens_.empty() && (tokens_.back().kind == token::literal || tokens_.back().kind == token::choice);
     for (const token& t : tokens_) {
       if (t.kind == token::literal && t.text.size() > rarest_.size()) rarest_ = t.text;
     }
@@ -154,7 +154,8 @@ class fragment {
   bool match(std::string_view name, std::size_t at, std::size_t t, found& f) const {
     if (t == tokens_.size()) {
       f.end = at;
-      return !word_ || at == name.size() || !is_word(name[at]);
+      const bool in_word = word_ && at != 0 && is_word(name[at - 1]) && name[at - 1] != '_';
+      return !in_word || at == name.size() || !is_word(name[at]);
     }
     const token& now = tokens_[t];
     const std::string_view rest = name.substr(at);
