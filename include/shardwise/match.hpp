@@ -4,5 +4,6 @@
 // IWYU pragma: begin_exports
 #include "shardwise/match/coverage.hpp"
 #include "shardwise/match/match.hpp"
+#include "shardwise/match/rule_index.hpp"
 #include "shardwise/match/tree_coverage.hpp"
 // IWYU pragma: end_exports

@@ -135,26 +135,34 @@ struct best_rule {
   }
 };
 
-// `seen(i)` is told of every rule that matches. A style without a parameter half may match, but never owns; in Hugging
-// Face's dialect, where it names the parameter itself, it hides the module's rule: the parameter is then nobody's.
+// A style without a parameter half may match, but never owns; in Hugging Face's dialect, where it names the parameter
+// itself, it hides the module's rule: the parameter is then nobody's.
+struct best_parameter_rule {
+  best_rule best{};
+  int hides = -1;
+  // Of a rule that matches, in the order of the plan. `seen(i)` is told of it.
+  template <class Seen>
+  constexpr void offer(const rule& r, std::uint16_t i, match_level at, Seen&& seen) {
+    seen(i);
+    const int score = score_of(r, at);
+    if (r.how.has_parameter_half()) {
+      best.offer(i, score);
+    } else if (r.matching == dialect::hugging_face && at == match_level::parameter && score > hides) {
+      hides = score;
+    }
+  }
+  constexpr owner who() const { return hides > best.score ? owner{} : best.who; }
+};
+
 template <class Rules, class Seen>
 constexpr owner find_parameter_rule(const Rules& rules, const segments& path, Seen&& seen) {
-  best_rule best;
-  int hides = -1;
+  best_parameter_rule best;
   std::uint16_t i = 0;
   for (const rule& r : rules) {
-    if (const match_level at = matches_parameter(r, path); at != match_level::none) {
-      seen(i);
-      const int score = score_of(r, at);
-      if (r.how.has_parameter_half()) {
-        best.offer(i, score);
-      } else if (r.matching == dialect::hugging_face && at == match_level::parameter && score > hides) {
-        hides = score;
-      }
-    }
+    if (const match_level at = matches_parameter(r, path); at != match_level::none) best.offer(r, i, at, seen);
     ++i;
   }
-  return hides > best.score ? owner{} : best.who;
+  return best.who();
 }
 
 // Any rule owns a module, since a rule that changes nothing overrides one that does.

@@ -8,6 +8,7 @@
 #include "shardwise/detail/list.hpp"
 #include "shardwise/match/coverage.hpp"
 #include "shardwise/match/match.hpp"
+#include "shardwise/match/rule_index.hpp"
 #include "shardwise/model/tree.hpp"
 
 namespace shardwise {
@@ -17,29 +18,45 @@ namespace detail {
 /// Which rules of a plan speak of anything in a model.
 class rule_use {
  public:
-  explicit rule_use(plan_view rules) : rules_(rules) { used_.resize(rules.size()); }
+  explicit rule_use(plan_view rules) : index_(rules), idle_(rules.size()) { used_.resize(rules.size()); }
 
   bool used(std::size_t rule) const { return used_[rule]; }
   /// Marks the rules that speak of the parameter `name`, and gives its owner.
   owner parameter(std::string_view name) {
-    return find_parameter_rule(rules_, split_name(name), [&](std::uint16_t r) { used_[r] = true; });
+    return index_.parameter(name, [this](std::uint16_t r) { mark(r); });
+  }
+  /// Marks the rules that speak of the module `name`, and gives its owner.
+  owner module(std::string_view name) {
+    return index_.module(name, [this](std::uint16_t r) { mark(r); });
   }
   /// Marks the rules that speak of a module above the parameter `name`: a rule may speak of one without parameters of
-  /// its own.
+  /// its own. The text lives until the next call.
   void modules_above(std::string_view name) {
-    bool open = false;
-    for (const bool u : used_) open |= !u;
-    while (open && !name.empty()) {
+    // What is above the last name, too, has been asked about.
+    std::size_t common = 0, same = 0;
+    for (; same < name.size() && same < last_.size() && name[same] == last_[same]; ++same) {
+      if (name[same] == '.') common = same + 1;
+    }
+    const bool first = last_.empty();
+    last_ = name;
+    while (idle_ != 0 && !name.empty()) {
       const std::size_t dot = name.rfind('.');
+      if (!first && (dot == std::string_view::npos || dot < common)) return;
       name = dot == std::string_view::npos ? std::string_view() : name.substr(0, dot);
-      const segments path = split_name(name);
-      for (std::size_t r = 0; r < rules_.size(); ++r) used_[r] = used_[r] || matches_module(rules_[r], path);
+      module(name);
     }
   }
 
  private:
-  plan_view rules_;
+  void mark(std::uint16_t rule) {
+    idle_ -= used_[rule] ? 0 : 1;
+    used_[rule] = true;
+  }
+
+  rule_index index_;
   list<bool> used_;
+  std::size_t idle_;  // rules that are not used
+  std::string_view last_;
 };
 }  // namespace detail
 

@@ -127,21 +127,10 @@ class row_exporter {
     while (i < path.count && path.at[i].kind != segment::choice) ++i;
     if (i == path.count) return add_plain(path, pattern, name);
     const segment choice = path.at[i];
-    const std::string_view text = choice.view();
-    const std::size_t open = text.find('{'), close = text.find('}');
-    for (std::size_t begin = open + 1; begin <= close;) {
-      const std::size_t comma = text.find(',', begin);
-      const std::size_t end = comma < close ? comma : close;
-      char joined[max_segment_bytes];
-      std::size_t n = 0;
-      for (const std::string_view part :
-           {text.substr(0, open), text.substr(begin, end - begin), text.substr(close + 1)}) {
-        for (const char c : part) joined[n++] = c;
-      }
-      path.at[i] = segment(joined, n);
+    each_choice(choice, [&](const segment& chosen) {
+      path.at[i] = chosen;
       expand(path, i + 1, pattern, name);
-      begin = end + 1;
-    }
+    });
     path.at[i] = choice;
   }
 

@@ -26,8 +26,22 @@ namespace detail {
   raise(plan_error("the name '", path, "' has a segment of more than ", max_segment_bytes, " bytes"));
 }
 
+// Segments are short: two loads that overlap are less than a call.
+template <class Word>
+bool same_ends(const char* a, const char* b, std::size_t n) {
+  Word first_a, first_b, last_a, last_b;
+  __builtin_memcpy(&first_a, a, sizeof(Word));
+  __builtin_memcpy(&first_b, b, sizeof(Word));
+  __builtin_memcpy(&last_a, a + n - sizeof(Word), sizeof(Word));
+  __builtin_memcpy(&last_b, b + n - sizeof(Word), sizeof(Word));
+  return ((first_a ^ first_b) | (last_a ^ last_b)) == 0;
+}
 constexpr bool same_bytes(const char* a, const char* b, std::size_t n) {
-  if (!std::is_constant_evaluated()) return __builtin_memcmp(a, b, n) == 0;
+  if (!std::is_constant_evaluated()) {
+    if (n > 16) return __builtin_memcmp(a, b, n) == 0;
+    if (n >= 8) return same_ends<std::uint64_t>(a, b, n);
+    if (n >= 4) return same_ends<std::uint32_t>(a, b, n);
+  }
   for (std::size_t i = 0; i < n; ++i) {
     if (a[i] != b[i]) return false;
   }

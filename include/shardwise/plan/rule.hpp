@@ -81,6 +81,25 @@ constexpr void split_pattern(std::string_view pattern, segments& out) {
   for (std::size_t i = from; i < out.count; ++i) check_segment(out.at[i], pattern);
 }
 
+/// f(segment) for each of the texts that `a{b,c}d` stands for; the text lives during the call only.
+template <class F>
+void each_choice(const segment& choice, F f) {
+  const std::string_view text = choice.view();
+  const std::size_t open = text.find('{'), close = text.find('}');
+  for (std::size_t begin = open + 1; begin <= close;) {
+    const std::size_t comma = text.find(',', begin);
+    const std::size_t end = comma < close ? comma : close;
+    char joined[max_segment_bytes];
+    std::size_t n = 0;
+    for (const std::string_view part :
+         {text.substr(0, open), text.substr(begin, end - begin), text.substr(close + 1)}) {
+      for (const char c : part) joined[n++] = c;
+    }
+    f(segment(joined, n));
+    begin = end + 1;
+  }
+}
+
 }  // namespace detail
 
 /// A pattern and a style. The pattern is kept split, so that a prefix can be put in front without joining strings; its

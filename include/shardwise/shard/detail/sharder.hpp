@@ -55,7 +55,7 @@ struct sharder {
   }
 
   std::uint16_t module_rule(std::string_view path) {
-    const owner who = find_module_rule(rules, split_name(path));
+    const owner who = use.module(path);
     if (who.tied_with != no_rule) refuse_tie(path, who);
     return who.rule;
   }
