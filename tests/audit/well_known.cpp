@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// Right plans of well-known models: there is nothing to say.
+#include <string>
+
+#include "catch.hpp"
+#include "shardwise/audit/audit.hpp"
+#include "shardwise/models/families.hpp"
+#include "shardwise/testing/matchers.hpp"
+#include "text_model.hpp"
+
+namespace sw = shardwise;
+
+namespace {
+// What Hugging Face's own plan leaves whole, and is worth an error.
+std::string hole_of(const std::string& model) {
+  if (model == "gpt_oss_120b") return "model";
+  if (model == "qwen3_5_35b_a3b") return "model.visual";
+  if (model == "deepseek_v3") return "model.layers.*.self_attn";
+  return "";
+}
+}  // namespace
+
+TEST_CASE("Hugging Face's plans of well-known models are clean, or leave whole what they leave whole", "[audit]") {
+  for (const std::string& name : well_known_names()) {
+    const text_model m = well_known_model(name);
+    const sw::imported_plan plan = m.plan.import();
+    for (const int tp : m.sizes) {
+      INFO(name << " at tp " << tp);
+      const sw::audit_report r = sw::audit(plan, m.tree, tp);
+      if (tp == 1 || hole_of(name).empty()) {
+        CHECK_THAT(r, sw::testing::IsClean());
+      } else {
+        INFO(text_of(r));
+        CHECK(r.count(sw::severity::error) + r.count(sw::severity::warning) == 1);
+        CHECK(r.has(sw::finding_kind::whole_on_every_rank, hole_of(name)));
+      }
+    }
+  }
+}
+
+TEST_CASE("auto_plan of well-known models is clean at every size at which it can be used", "[audit]") {
+  for (const std::string& name : well_known_names()) {
+    const text_model m = well_known_model(name);
+    const sw::plan_view plan = sw::models::auto_plan(m.architecture, m.type);
+    for (const int tp : m.sizes) {
+      INFO(name << " at tp " << tp);
+      CHECK_THAT(sw::audit(plan, m.tree, tp), sw::testing::IsClean());
+    }
+  }
+}
+
+TEST_CASE("gpt-oss with its sinks cut by head and its experts dealt out is clean", "[audit]") {
+  text_model m = well_known_model("gpt_oss_120b");
+  m.plan.edit(
+      "model.embed_tokens embedding_rowwise\n"
+      "model.layers.*.self_attn.{q_proj,k_proj,v_proj} colwise\n"
+      "model.layers.*.self_attn.o_proj rowwise\n"
+      "model.layers.*.self_attn.sinks colwise\n"
+      "model.layers.*.self_attn local_params\n"
+      "model.layers.*.mlp.experts.{gate_up_proj,gate_up_proj_bias,down_proj,down_proj_bias} grouped_gemm\n"
+      "model.layers.*.mlp.experts ep_dispatch_experts");
+  for (const int tp : {2, 4, 8}) CHECK_THAT(sw::audit(m.plan.import(), m.tree, tp), sw::testing::IsClean());
+  m.plan.edit("- model.layers.*.self_attn.sinks");
+  CHECK(!sw::audit(m.plan.import(), m.tree, 2).clean());
+}
