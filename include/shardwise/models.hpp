@@ -3,9 +3,12 @@
 #pragma once
 // IWYU pragma: begin_exports
 #include "shardwise/models/blocks.hpp"
+#include "shardwise/models/deepseek_v3.hpp"
 #include "shardwise/models/families.hpp"
 #include "shardwise/models/llama.hpp"
+#include "shardwise/models/mixtral.hpp"
 #include "shardwise/models/qwen2.hpp"
 #include "shardwise/models/qwen3.hpp"
 #include "shardwise/models/qwen3_5_moe.hpp"
+#include "shardwise/models/qwen3_moe.hpp"
 // IWYU pragma: end_exports

@@ -11,7 +11,7 @@
 
 #include "catch.hpp"
 #include "shardwise/match/match.hpp"
-#include "shardwise/models/families.hpp"
+#include "shardwise/models.hpp"
 
 namespace sw = shardwise;
 
@@ -161,4 +161,42 @@ TEST_CASE("auto_plan adds rows that say why something is whole, cuts as hf_plan 
     }
   }
   CHECK(classes == 150);  // a variant with parameters of its own counts anew
+}
+
+TEST_CASE("the plans that are constants are those of the table, and speak of every parameter", "[models]") {
+  using namespace sw::models;
+  struct constant {
+    const char *architecture, *type;
+    sw::plan_view hf, complete;
+  };
+  const std::vector<constant> constants = {
+      {"LlamaForCausalLM", "llama", llama::hf_for_causal_lm, llama::for_causal_lm},
+      {"Qwen2ForCausalLM", "qwen2", qwen2::hf_for_causal_lm, qwen2::for_causal_lm},
+      {"Qwen3ForCausalLM", "qwen3", qwen3::hf_for_causal_lm, qwen3::for_causal_lm},
+      {"Qwen3MoeForCausalLM", "qwen3_moe", qwen3_moe::hf_for_causal_lm, qwen3_moe::for_causal_lm},
+      {"Qwen3_5MoeForCausalLM", "qwen3_5_moe_text", qwen3_5_moe::hf_for_causal_lm, qwen3_5_moe::for_causal_lm},
+      {"Qwen3_5MoeForConditionalGeneration", "qwen3_5_moe", qwen3_5_moe::hf_for_conditional_generation,
+       qwen3_5_moe::for_conditional_generation},
+      {"MixtralForCausalLM", "mixtral", mixtral::hf_for_causal_lm, mixtral::for_causal_lm},
+      {"DeepseekV3ForCausalLM", "deepseek_v3", deepseek_v3::hf_for_causal_lm, deepseek_v3::for_causal_lm},
+  };
+  std::size_t seen = 0;
+  const std::vector<table> all = tables();
+  for (const constant& k : constants) {
+    INFO(k.architecture);
+    CHECK(rows_of(k.hf) == rows_of(hf_plan(k.architecture, k.type)));
+    for (const table& t : all) {
+      for (const config& c : t.classes) {
+        if (c.architecture != k.architecture || c.type != k.type) continue;
+        ++seen;
+        for (const std::string& name : t.parameters) {
+          INFO(name);
+          const sw::owner cut = sw::find_parameter_rule(k.hf, name), said = sw::find_parameter_rule(k.complete, name);
+          CHECK((said.rule != sw::no_rule && said.tied_with == sw::no_rule));
+          CHECK((cut.rule == said.rule || cut.rule == sw::no_rule));
+        }
+      }
+    }
+  }
+  CHECK(seen >= constants.size());
 }

@@ -12,11 +12,11 @@ namespace models {
 
 /// Base models with one plan: the model that the `model_type` of a config stands for, without its head.
 struct base_model {
-  std::string_view model_types;    ///< separated by blanks
-  plan_view tensor_parallel[6]{};  ///< the blocks, paths relative to the base model
-  plan_view expert_parallel[3]{};
-  plan_view whole[4]{};  ///< what the plan leaves whole, beside `blocks::whole_everywhere`
-  bool embeds = true;    ///< has an `embed_tokens`, which Hugging Face then cuts by the vocabulary
+  std::string_view model_types;     ///< separated by blanks
+  block_view tensor_parallel[6]{};  ///< the blocks, paths relative to the base model
+  block_view expert_parallel[3]{};
+  block_view whole[4]{};  ///< what the plan leaves whole, beside `blocks::whole_everywhere`
+  bool embeds = true;     ///< has an `embed_tokens`, which Hugging Face then cuts by the vocabulary
 };
 
 namespace bases {
@@ -36,7 +36,15 @@ inline constexpr base_model table[] = {
     {"muse_glimmer_text", {attention, gate_of_heads, mlp}},
     {"muse_glimmer_assistant", {attention, mlp, muse_assistant_encoder}, {}, {muse_assistant_whole}, false},
     {"doge", {attention, mlp, doge_mixture}, {}, {whole_residuals, doge_whole}},
-    {"hrm_text", {hrm_low, hrm_high}, {}, {hrm_whole}},
+    {"hrm_text",
+     {{attention, "L_module"},
+      {gate_of_heads, "L_module"},
+      {mlp, "L_module"},
+      {attention, "H_module"},
+      {gate_of_heads, "H_module"},
+      {mlp, "H_module"}},
+     {},
+     {hrm_whole}},
     // with norms of heads
     {"exaone4 gemma3_text gemma4_unified_text qwen3 t5gemma2_decoder t5gemma2_text", {attention, query_key_norm, mlp}},
     {"qwen3_omni_moe_talker_code_predictor", {attention, query_key_norm, mlp}, {}, {talker_whole}, false},

@@ -20,7 +20,7 @@ struct class_part {
 /// A model class, as the `architectures` and the `model_type` of config.json name it.
 struct model_class {
   std::string_view architecture, model_type;
-  plan_view head;  ///< the rows of the class itself
+  block_view head;  ///< the rows of the class itself
   class_part parts[4]{};
   const char* towers = nullptr;  ///< the module that the towers and what joins them sit in; null: there are none
 };

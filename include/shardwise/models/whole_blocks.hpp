@@ -4,6 +4,7 @@
 // A row of these must never be as specific as a row of a plan that speaks of the same name: that is why the general
 // ones are short, and why a subtree is written `x.**`.
 #pragma once
+#include "shardwise/models/block.hpp"
 #include "shardwise/models/blocks.hpp"
 
 namespace shardwise {
@@ -11,7 +12,7 @@ inline namespace v0 {
 namespace models::blocks {
 
 // Of every base model.
-inline constexpr auto whole_everywhere = plan({
+inline constexpr auto whole_everywhere = block({
     {"layers.*.{input_layernorm,post_attention_layernorm,pre_feedforward_layernorm,post_feedforward_layernorm,"
      "post_self_attn_layernorm,pre_mlp_layernorm,post_mlp_layernorm,attention_layernorm,feedforward_layernorm,norm}.**",
      replicate("a norm's scale: every rank has the whole hidden state")},
@@ -36,44 +37,44 @@ inline constexpr auto whole_everywhere = plan({
 
 // What Hugging Face could cut, and has no rule for.
 inline constexpr auto whole_attention =
-    plan({{"layers.*.self_attn.*.**",
-           replicate("Hugging Face has no rule for this part of the attention: it runs whole on every rank")}});
+    block({{"layers.*.self_attn.*.**",
+            replicate("Hugging Face has no rule for this part of the attention: it runs whole on every rank")}});
 inline constexpr auto whole_cross_attention =
-    plan({{"layers.*.cross_attn.**",
-           replicate("Hugging Face has no rule for the cross-attention: it runs whole on every rank")}});
-inline constexpr auto whole_mlp = plan({
+    block({{"layers.*.cross_attn.**",
+            replicate("Hugging Face has no rule for the cross-attention: it runs whole on every rank")}});
+inline constexpr auto whole_mlp = block({
     {"layers.*.mlp.*.**",
      replicate("Hugging Face has no rule for this part of the feed-forward: it runs whole on every rank")},
 });
-inline constexpr auto whole_feed_forward = plan({
+inline constexpr auto whole_feed_forward = block({
     {"layers.*.feed_forward.*.**",
      replicate("Hugging Face has no rule for this part of the feed-forward: it runs whole on every rank")},
 });
-inline constexpr auto whole_shared_experts = plan({
+inline constexpr auto whole_shared_experts = block({
     {"layers.*.mlp.{shared_expert,shared_experts}.**",
      replicate("Hugging Face has no rule for the shared expert: it runs whole on every rank")},
     {"layers.*.shared_mlp.**",
      replicate("Hugging Face has no rule for the shared expert: it runs whole on every rank")},
 });
 inline constexpr auto whole_mixer =
-    plan({{"layers.*.mixer.*.**",
-           replicate("Hugging Face has no rule for this part of the mixer: it runs whole on every rank")}});
+    block({{"layers.*.mixer.*.**",
+            replicate("Hugging Face has no rule for this part of the mixer: it runs whole on every rank")}});
 inline constexpr auto whole_embedding = plan(
     {{"{embed_tokens,embed_in}.**", replicate("Hugging Face has no rule for this embedding: each rank has all rows")}});
 inline constexpr auto whole_model =
-    plan({{"**", replicate("Hugging Face has no plan for this model: it runs whole on every rank")}});
+    block({{"**", replicate("Hugging Face has no plan for this model: it runs whole on every rank")}});
 inline constexpr auto whole_head =
-    plan({{"**.lm_head.**", replicate("Hugging Face has no rule for this head: each rank computes all logits")}});
+    block({{"**.lm_head.**", replicate("Hugging Face has no rule for this head: each rank computes all logits")}});
 
 // What belongs to the whole hidden state.
 inline constexpr auto whole_indexer =
-    plan({{"layers.*.self_attn.indexer.**", replicate("the indexer picks tokens for all heads: each rank runs it")}});
-inline constexpr auto whole_hyper_connections = plan({
+    block({{"layers.*.self_attn.indexer.**", replicate("the indexer picks tokens for all heads: each rank runs it")}});
+inline constexpr auto whole_hyper_connections = block({
     {"layers.*.{attn_hc,ffn_hc,attn_hyper_connection,mlp_hyper_connection}.**",
      replicate("a hyper-connection mixes whole hidden states")},
     {"{hc_head,hyper_connection_mixer}.**", replicate("a hyper-connection mixes whole hidden states")},
 });
-inline constexpr auto whole_layer_inputs = plan({
+inline constexpr auto whole_layer_inputs = block({
     {"layers.*.{per_layer_input_gate,per_layer_projection,post_per_layer_input_norm,ple_block,ple}.**",
      replicate("the layer's own input: it is added to the whole hidden state")},
     {"{per_layer_model_projection,per_layer_projection_norm,ple,embedding_projection}.**",
@@ -81,7 +82,7 @@ inline constexpr auto whole_layer_inputs = plan({
     {"embed_tokens_per_layer.**",
      replicate("Hugging Face has no rule for the embeddings of the layers: each rank has all rows")},
 });
-inline constexpr auto whole_residuals = plan({
+inline constexpr auto whole_residuals = block({
     {"layers.*.{input_residual,post_attention_residual,post_attention_residual_scale,post_mlp_residual_scale,lambdas}"
      ".**",
      replicate("scales the whole hidden state")},
@@ -90,20 +91,20 @@ inline constexpr auto whole_residuals = plan({
 
 // Of one family each.
 inline constexpr auto doge_whole =
-    plan({{"layers.*.self_attn.A.**", replicate("the mask's slope, one for each head")}});
+    block({{"layers.*.self_attn.A.**", replicate("the mask's slope, one for each head")}});
 inline constexpr auto ernie_whole_routers =
-    plan({{"layers.*.mlp.{text_moe,vision_moe}.gate.**", replicate("the router: every rank needs all scores")}});
-inline constexpr auto gemma3n_whole = plan({
+    block({{"layers.*.mlp.{text_moe,vision_moe}.gate.**", replicate("the router: every rank needs all scores")}});
+inline constexpr auto gemma3n_whole = block({
     {"layers.*.{altup,laurel}.**", replicate("works on whole hidden states")},
     {"{altup_projections,altup_unembed_projections}.**", replicate("works on whole hidden states")},
 });
-inline constexpr auto higgs_whole = plan({
+inline constexpr auto higgs_whole = block({
     {"layers.*.{audio_mlp,audio_input_layernorm,audio_post_attention_layernorm}.**",
      replicate("Hugging Face has no rule for the audio part: it runs whole on every rank")},
     {"embed_audio_tokens.**", replicate("Hugging Face has no rule for this embedding: each rank has all rows")},
 });
-inline constexpr auto hrm_whole = plan({{"{z_L_init,z_H_init}.**", replicate("the first hidden state")}});
-inline constexpr auto inkling_whole = plan({
+inline constexpr auto hrm_whole = block({{"{z_L_init,z_H_init}.**", replicate("the first hidden state")}});
+inline constexpr auto inkling_whole = block({
     {"layers.*.{attn_sconv,mlp_sconv,post_attention_convolution,post_mlp_convolution,q_input_layernorm,"
      "k_input_layernorm,v_input_layernorm,attention_input,mlp_input}.**",
      replicate("works on the whole hidden state")},
@@ -111,19 +112,19 @@ inline constexpr auto inkling_whole = plan({
     {"final_input.**", replicate("works on the whole hidden state")},
 });
 inline constexpr auto muse_assistant_whole =
-    plan({{"encoder.output_norm_enc.**", replicate("a norm's scale: every rank has the whole hidden state")}});
-inline constexpr auto neomme_whole = plan({
+    block({{"encoder.output_norm_enc.**", replicate("a norm's scale: every rank has the whole hidden state")}});
+inline constexpr auto neomme_whole = block({
     {"layers.*.self_attn.exclusive_self_attention.**", replicate("one number for each head")},
     {"{patch_embeddings,value_embeddings}.**",
      replicate("Hugging Face has no rule for this embedding: each rank has all rows")},
 });
-inline constexpr auto talker_whole = plan({
+inline constexpr auto talker_whole = block({
     {"codec_embedding.**", replicate("Hugging Face has no rule for this embedding: each rank has all rows")},
     {"lm_head.*.*.**", replicate("one head for each code: the rule of Hugging Face is for their list")},
 });
 
 // Beside a text model, relative to the module that has both.
-inline constexpr auto whole_towers = plan({
+inline constexpr auto whole_towers = block({
     {"{visual,vision_tower,vision_model,vision_encoder,high_res_vision_model,image_tower,image_embed,video_tower,"
      "audio_tower,audio_embed,encoder,vqmodel,codec_model,token2wav,talker,diffusion_head}.**",
      replicate("beside the text model, and without a plan: it runs whole on every rank")},

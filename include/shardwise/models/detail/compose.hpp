@@ -31,15 +31,16 @@ inline const models::base_model* find_base(std::string_view model_type) {
 /// Rules under a prefix, "" for none; of one pattern the last says how, as in a dictionary.
 class composition {
  public:
-  void add(plan_view rules, const char* prefix, bool as_hugging_face) {
-    for (rule r : rules) {
-      if (*prefix != '\0') {
-        const segments tail = r.pattern;
-        r.pattern = segments{};
-        split_pattern(prefix, r.pattern);
-        r.pattern.push_all(tail, prefix);
-        r.count();
+  void add(const models::block_view& block, const char* prefix, bool as_hugging_face) {
+    for (std::size_t i = 0; i < block.size(); ++i) {
+      rule r = block[i];
+      const segments tail = r.pattern;
+      r.pattern = segments{};
+      for (const char* in : {prefix, block.prefix()}) {
+        if (*in != '\0') split_pattern(in, r.pattern);
       }
+      r.pattern.push_all(tail, prefix);
+      r.count();
       r.optional = true;
       if (as_hugging_face) {
         r.matching = dialect::hugging_face;
@@ -53,8 +54,8 @@ class composition {
     }
   }
   template <std::size_t N>
-  void add(const plan_view (&blocks)[N], const char* prefix, bool as_hugging_face) {
-    for (const plan_view& block : blocks) add(block, prefix, as_hugging_face);
+  void add(const models::block_view (&blocks)[N], const char* prefix, bool as_hugging_face) {
+    for (const models::block_view& block : blocks) add(block, prefix, as_hugging_face);
   }
   plan_view view() const { return {rules_.data(), rules_.size()}; }
 
@@ -68,16 +69,12 @@ class composition {
   list<rule> rules_;
 };
 
-inline bool has_rows(const plan_view (&blocks)[std::size(models::base_model{}.tensor_parallel)]) {
-  return blocks[0].size() != 0;
-}
-
 /// Hugging Face's tensor-parallel plan: the rows of the class, then those of each base model, its embedding first.
 inline void compose_tensor_parallel(composition& out, const models::model_class& c, const class_bases& bases) {
   out.add(c.head, "", true);
   for (std::size_t i = 0; i < max_class_parts; ++i) {
     const models::base_model* base = bases.at[i];
-    if (base == nullptr || !has_rows(base->tensor_parallel)) continue;
+    if (base == nullptr || base->tensor_parallel[0].size() == 0) continue;
     const models::class_part& part = c.parts[i];
     if (base->embeds && !part.has_head) out.add(models::blocks::embedding, part.prefix, true);
     out.add(base->tensor_parallel, part.prefix, true);
