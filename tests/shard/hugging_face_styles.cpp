@@ -70,7 +70,8 @@ void check_cut(const sw::sharding& s, int tp, element expected) {
 TEST_CASE("every style cuts every parameter at every size as Hugging Face does, errors included", "[shard]") {
   simdjson::dom::parser parser;
   const element json = parser.load(SHARDWISE_TEST_DATA "/styles.json");
-  std::size_t styles = 0, whole = 0, cut = 0, impossible = 0, empty_ranks = 0, experts = 0, uncounted_experts = 0;
+  std::size_t styles = 0, whole = 0, cut = 0, impossible = 0, empty_ranks = 0, experts = 0, uncounted_experts = 0,
+              expert_counts = 0;
   for (const auto style : json["styles"].get_object()) {
     const std::string name(style.key);
     ++styles;
@@ -109,8 +110,18 @@ TEST_CASE("every style cuts every parameter at every size as Hugging Face does, 
           CHECK_THROWS_MATCHES(p.at(name, tp), sw::shard_error, says("(some would get none)"));
           ++empty_ranks;
         } else {
-          check_cut(p.at(name, tp), tp, expected);
+          const sw::sharding made = p.at(name, tp);
+          check_cut(made, tp, expected);
           ++cut;
+          // `strided` is what Hugging Face calls groups laid side by side.
+          const std::string_view kind = cuts["placement"]["kind"].get_string().value();
+          CHECK((made[0].how.groups > 1 ? "strided" : "shard") == kind);
+          if (made[0].how.groups > 1)
+            CHECK(cuts["placement"]["split_factor"].get_uint64().value() == made[0].how.groups);
+          if (!cuts["num_experts_after"].error()) {
+            CHECK(made.local_shape(0, tp - 1)[0] == cuts["num_experts_after"][tp_text].get_uint64().value());
+            ++expert_counts;
+          }
         }
       }
     }
@@ -121,4 +132,5 @@ TEST_CASE("every style cuts every parameter at every size as Hugging Face does, 
   CHECK(uncounted_experts == 28);
   CHECK(whole + cut + impossible + empty_ranks + experts + uncounted_experts == 20 * 12 * 6);
   CHECK(empty_ranks == 40);
+  CHECK(expert_counts == 4);
 }

@@ -219,6 +219,25 @@ class imported_plan {
     return *this;
   }
 
+  /// Drops the rows that a model's expert-parallel plan takes over: those of a pattern of its rows, or beneath one.
+  /// Hugging Face does so to the tensor-parallel plan where both are in use.
+  imported_plan& leave_to(plan_view expert_plan) {
+    const auto taken = [&](const rule& row) {
+      for (const rule& e : expert_plan) {
+        rule above = row;
+        above.pattern.count = e.pattern.count;
+        if (e.pattern.count <= row.pattern.count && above.same_pattern(e)) return true;
+      }
+      return false;
+    };
+    detail::list<rule> kept;
+    for (const rule& row : rules_) {
+      if (!taken(row)) kept.push(row);
+    }
+    rules_ = static_cast<detail::list<rule>&&>(kept);
+    return *this;
+  }
+
   std::size_t size() const { return rules_.size(); }
   operator plan_view() const { return {rules_.data(), rules_.size()}; }
   /// The rows whose styles had names that Hugging Face has replaced, in the order in which they came. The texts live as
