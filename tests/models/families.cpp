@@ -144,16 +144,19 @@ TEST_CASE("a model without a plan is refused by name, with the nearest ones", "[
 }
 
 namespace {
-/// As much of the config.json of a LLaVA as its plan depends on.
-struct llava_config {
-  std::string_view text_model;
-  std::vector<std::string_view> architectures() const { return {"LlavaForConditionalGeneration"}; }
-  std::string_view model_type() const { return "llava"; }
-  std::optional<std::string_view> text(std::string_view section, std::string_view field) const {
-    if (section != "text_config" || field != "model_type" || text_model.empty()) return std::nullopt;
-    return text_model;
+/// As much of a config.json as a plan depends on; one section.
+struct short_config {
+  std::string_view architecture, type, section, type_there;
+  std::vector<std::string_view> architectures() const { return {architecture}; }
+  std::string_view model_type() const { return type; }
+  std::optional<std::string_view> text(std::string_view of, std::string_view field) const {
+    if (of != section || field != "model_type" || type_there.empty()) return std::nullopt;
+    return type_there;
   }
 };
+short_config llava(std::string_view text_model) {
+  return {"LlavaForConditionalGeneration", "llava", "text_config", text_model};
+}
 bool has_row(sw::plan_view plan, const std::string& pattern) {
   for (const sw::rule& r : plan) {
     if (text_of(r) == pattern) return true;
@@ -164,18 +167,35 @@ bool has_row(sw::plan_view plan, const std::string& pattern) {
 
 TEST_CASE("the plan of a wrapper is that of the text model which its config names", "[models]") {
   const std::string norm = "model.language_model.layers.*.self_attn.q_norm";
-  const sw::plan_view usual = sw::models::hf_plan(llava_config{""}), qwen3 = sw::models::hf_plan(llava_config{"qwen3"});
+  const sw::plan_view usual = sw::models::hf_plan(llava("")), qwen3 = sw::models::hf_plan(llava("qwen3"));
   CHECK_FALSE(has_row(usual, norm));
   CHECK(has_row(qwen3, norm));
   CHECK(has_row(qwen3, "lm_head"));
-  CHECK(sw::models::hf_ep_plan(llava_config{"qwen3"}).size() == 0);
-  CHECK(has_row(sw::models::hf_ep_plan(llava_config{"mixtral"}), "model.language_model.layers.*.mlp.experts"));
+  CHECK(sw::models::hf_ep_plan(llava("qwen3")).size() == 0);
+  CHECK(has_row(sw::models::hf_ep_plan(llava("mixtral")), "model.language_model.layers.*.mlp.experts"));
   // Plans are composed once, and stay.
-  CHECK(sw::models::hf_plan(llava_config{"qwen3"}).begin() == qwen3.begin());
-  CHECK(sw::models::hf_plan(llava_config{"llama"}).begin() == usual.begin());
-  CHECK_THROWS_MATCHES(sw::models::hf_plan(llava_config{"qwen9"}), sw::plan_error,
+  CHECK(sw::models::hf_plan(llava("qwen3")).begin() == qwen3.begin());
+  CHECK(sw::models::hf_plan(llava("llama")).begin() == usual.begin());
+  CHECK_THROWS_MATCHES(sw::models::hf_plan(llava("qwen9")), sw::plan_error,
                        says("no plan is known for the model.language_model of LlavaForConditionalGeneration: "
                             "text_config.model_type is 'qwen9'; the nearest are 'qwen2', 'qwen3' and"));
+}
+
+TEST_CASE("a wrapper that has but one text model does not care what its config calls that", "[models]") {
+  const short_config renamed{"Qwen3_5MoeForConditionalGeneration", "qwen3_5_moe", "text_config",
+                             "qwen3_5_moe_language"};
+  CHECK(has_row(sw::models::hf_plan(renamed), "model.language_model.layers.*.mlp.experts"));
+  // Hugging Face reads these as another type.
+  const short_config kimi{"Kimi_K25ForConditionalGeneration", "kimi_k25", "text_config", "kimi_k2"};
+  CHECK(has_row(sw::models::hf_plan(kimi), "model.language_model.layers.*.mlp.shared_experts.up_proj"));
+}
+
+TEST_CASE("a tower that is there only if the config has it brings its plan", "[models]") {
+  short_config c{"Gemma4ForConditionalGeneration", "gemma4", "vision_config", "gemma4_vision"};
+  const std::string row = "model.vision_tower.encoder.layers.*.mlp.up_proj.linear";
+  CHECK(has_row(sw::models::hf_plan(c), row));
+  c.section = "audio_config";
+  CHECK_FALSE(has_row(sw::models::hf_plan(c), row));
 }
 
 TEST_CASE("an old config without architectures is known by its model type", "[models]") {

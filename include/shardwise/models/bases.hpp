@@ -12,7 +12,7 @@ namespace models {
 
 /// Base models with one plan: the model that the `model_type` of a config stands for, without its head.
 struct base_model {
-  std::string_view model_types;     ///< separated by blanks
+  std::string_view model_types;     ///< separated by blanks; with names that Hugging Face reads as one of them
   block_view tensor_parallel[6]{};  ///< the blocks, paths relative to the base model
   block_view expert_parallel[3]{};
   block_view whole[4]{};  ///< what the plan leaves whole, beside `blocks::whole_everywhere`
@@ -46,7 +46,8 @@ inline constexpr base_model table[] = {
      {},
      {hrm_whole}},
     // with norms of heads
-    {"exaone4 gemma3_text gemma4_unified_text qwen3 t5gemma2_decoder t5gemma2_text", {attention, query_key_norm, mlp}},
+    {"exaone4 exaone4_5_text gemma3_text gemma4_unified_text qwen3 t5gemma2_decoder t5gemma2_text",
+     {attention, query_key_norm, mlp}},
     {"qwen3_omni_moe_talker_code_predictor", {attention, query_key_norm, mlp}, {}, {talker_whole}, false},
     {"embedding_gemma2_text gemma3n_text",
      {attention, query_key_norm, value_norm, mlp},
@@ -135,7 +136,7 @@ inline constexpr base_model table[] = {
      {expert_parallel},
      {whole_attention, whole_hyper_connections, whole_layer_inputs}},
     // whose attention is whole
-    {"axk1 bailing_hybrid deepseek_v3 kimi_linear mistral4 mistral_large4_text",
+    {"axk1 bailing_hybrid deepseek_v3 kimi_k2 kimi_linear mistral4 mistral_large4_text",
      {experts, shared_experts, mlp},
      {expert_parallel},
      {whole_attention}},
