@@ -104,6 +104,21 @@ TEST_CASE("key/value heads that are missing or null are as many as the query hea
   CHECK(stated.number("lm_head", "num_key_value_heads") == 3);
 }
 
+TEST_CASE("a tree is told the blocks of a quantised checkpoint that share a scale") {
+  const auto number = [](const std::string& json, const char* field) {
+    sw::tree t;
+    parse("{\"quantization_config\":" + json + "}").fill(t);
+    const std::int64_t* n = t.find_number("", std::string("quantization_config.") + field);
+    return n == nullptr ? 0 : *n;
+  };
+  CHECK(number(R"({"weight_block_size":[128,64]})", "weight_block_rows") == 128);
+  CHECK(number(R"({"weight_block_size":[128,64]})", "weight_block_columns") == 64);
+  CHECK(number(R"({"weight_block_size":null})", "weight_block_rows") == 0);
+  CHECK(number(R"({"group_size":128})", "group_size") == 128);
+  CHECK(number(R"({"quant_method":"mxfp4"})", "group_size") == 32);
+  CHECK(number("null", "group_size") == 0);
+}
+
 TEST_CASE("a config that is no good JSON is refused with its file and the reason") {
   const auto refused = [](const std::string& json, const std::string& text) {
     CHECK_THROWS_MATCHES(parse(json), sw::checkpoint_error, says(text));

@@ -97,13 +97,15 @@ class config {
   }
 
   /// Hands every whole number of the root and of each submodel's config to `tree`. `num_key_value_heads`, where it is
-  /// missing or null, is the `num_attention_heads` of its section: that is what it means.
+  /// missing or null, is the `num_attention_heads` of its section: that is what it means. Of a quantised checkpoint the
+  /// tree is told the blocks that share a scale, too: `weight_block_rows` and `weight_block_columns`, or `group_size`.
   void fill(tree& tree) const {
     fill_section(tree, "", root_);
     for (const std::string_view section : sections()) {
       simdjson::dom::object fields;
       if (root_.at_key(section).get(fields) == simdjson::SUCCESS) fill_section(tree, section, fields);
     }
+    fill_blocks(tree);
   }
 
  private:
@@ -122,6 +124,22 @@ class config {
     if (heads && state(section, "num_key_value_heads") != field_state::present) {
       tree.config(section, "num_key_value_heads", *heads);
     }
+  }
+
+  void fill_blocks(tree& tree) const {
+    constexpr std::string_view section = "quantization_config";
+    simdjson::dom::object fields;
+    if (root_.at_key(section).get(fields) != simdjson::SUCCESS) return;
+    simdjson::dom::array block;
+    std::int64_t n = 0;
+    if (fields.at_key("weight_block_size").get(block) == simdjson::SUCCESS && block.size() == 2) {
+      if (block.at(0).get(n) == simdjson::SUCCESS) tree.config(section, "weight_block_rows", n);
+      if (block.at(1).get(n) == simdjson::SUCCESS) tree.config(section, "weight_block_columns", n);
+    }
+    std::string_view method;
+    const bool mxfp4 = fields.at_key("quant_method").get(method) == simdjson::SUCCESS && method == "mxfp4";
+    // OCP Microscaling Formats 1.0: a scale for 32 elements.
+    if (mxfp4 && fields.at_key("group_size").error() == simdjson::NO_SUCH_FIELD) tree.config(section, "group_size", 32);
   }
 
   bool find(std::string_view section, std::string_view field, simdjson::dom::element& out) const {

@@ -221,7 +221,10 @@ inline void check_whole(const facts& all, audit_report& r) {
     f.count = r.parameters;
     f.text = "none of the " + std::to_string(r.parameters) + " parameters is cut: each of " + std::to_string(all.tp) +
              " ranks holds the whole model and does the whole work";
+    bool any = false;
+    for (std::size_t i = 0; i < all.rules.size(); ++i) any |= all.use.used(i);
     f.fix = all.rules.size() == 0 ? "the plan has no rules: give one"
+            : any                 ? "its rules leave everything whole: this model has no tensor-parallel plan yet"
                                   : "compare the patterns of the plan with the names of the model, prefix first";
   }
   whole_check(all, r).run();
