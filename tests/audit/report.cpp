@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shardwise/audit/report.hpp"
 
+#include <fmt/format.h>
+
 #include "catch.hpp"
+#include "shardwise/fmt/audit.hpp"
 #include "shardwise/testing/matchers.hpp"
 
 namespace sw = shardwise;
@@ -33,6 +36,9 @@ TEST_CASE("a report is clean unless it warns, and prints a line for each finding
   CHECK_THAT(r, !sw::testing::IsClean());
   CHECK(text_of(r).starts_with("note: it is so; do that\nwarning: it is so; do that\n"));
   CHECK(text_of(r).ends_with("; 0 errors, 1 warning\n"));
+
+  CHECK(fmt::format("{}", r) == text_of(r));
+  CHECK(fmt::format("{:>30}", r.findings[0]) == "       note: it is so; do that");
 
   CHECK(r.has(sw::finding_kind::idle_rule, "a"));
   CHECK(!r.has(sw::finding_kind::idle_rule, "b"));
