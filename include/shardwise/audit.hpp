@@ -10,6 +10,7 @@
 #include "shardwise/audit/options.hpp"
 #include "shardwise/audit/picture.hpp"
 #include "shardwise/audit/report.hpp"
+#include "shardwise/audit/report_json.hpp"
 #include "shardwise/audit/sizes.hpp"
 #include "shardwise/audit/whole.hpp"
 // IWYU pragma: end_exports
