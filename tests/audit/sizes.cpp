@@ -172,9 +172,13 @@ TEST_CASE("the table of sizes is printed for a reader and for a program", "[audi
                                      "tp  weights  cache  logits  per rank  collectives  sent per token\n"
                                      " 1  2.48 kB  960 B   192 B   3.63 kB            0             0 B\n"
                                      " 2  1.26 kB  480 B   192 B   1.94 kB            6            96 B\n"
-                                     "not 3: 16 elements (embed_tokens.weight)\n"
-                                     "not 4: 2 key/value heads (num_key_value_heads, "
+                                     "not at 3: 16 elements (embed_tokens.weight)\n"
+                                     "not at 4: 2 key/value heads (num_key_value_heads, "
                                      "layers.*.self_attn.k_proj.weight)\n"));
+  sw::imported_plan uneven;
+  uneven.add("layers.*.mlp.down_proj", "rowwise");  // 12 over 8
+  CHECK_THAT(text_of(sw::sizes(uneven, small_model(), {.up_to = 8})),
+             Catch::Contains("  uneven\nuneven 5, 7, 8: legal, and some ranks get less than others\n"));
   simdjson::dom::parser parser;
   const std::string json = to_json(table);
   const simdjson::dom::element e = parser.parse(json);

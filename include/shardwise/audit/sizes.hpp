@@ -181,10 +181,11 @@ inline size_table sizes(plan_view plan, const tree& model, const sizes_options& 
   return detail::sizes_of(s, options);
 }
 
-/// For a reader: a line for each size that divides, then which others can be used, and why the rest cannot.
+/// For a reader: a line for each size that divides, and for powers of two that leave some ranks less; then which others
+/// can be used, and why the rest cannot.
 inline std::string text_of(const size_table& t) {
   std::vector<std::vector<std::string>> rows = {
-      {"tp", "weights", "cache", "logits", "per rank", "collectives", "sent per token"}};
+      {"tp", "weights", "cache", "logits", "per rank", "collectives", "sent per token", ""}};
   struct refused {
     std::string reason;
     std::vector<int> sizes;
@@ -193,10 +194,11 @@ inline std::string text_of(const size_table& t) {
   std::vector<int> uneven;
   for (const size_row& r : t.rows) {
     if (r.uneven) uneven.push_back(r.tp);
-    if (r.legal && !r.uneven) {
+    const bool power_of_two = (r.tp & (r.tp - 1)) == 0;
+    if (r.legal && (!r.uneven || power_of_two)) {
       rows.push_back({std::to_string(r.tp), detail::bytes_text(r.weights), detail::bytes_text(r.cache),
                       detail::bytes_text(r.logits), detail::bytes_text(r.total()), std::to_string(r.collectives),
-                      detail::bytes_text(r.sent)});
+                      detail::bytes_text(r.sent), r.uneven ? "uneven" : ""});
     }
     if (r.legal) continue;
     // "8 key/value heads over 16 ranks (...)": of the reason only the number of ranks differs.
@@ -214,7 +216,7 @@ inline std::string text_of(const size_table& t) {
   if (!uneven.empty())
     out += "uneven " + detail::ranges_text(uneven) + ": legal, and some ranks get less than others\n";
   for (const refused& r : refusals) {
-    out += "not " + detail::ranges_text(r.sizes) + ": " + r.reason + '\n';
+    out += "not at " + detail::ranges_text(r.sizes) + ": " + r.reason + '\n';
   }
   for (const std::string& note : t.notes) out += "note: " + note + '\n';
   return out;
