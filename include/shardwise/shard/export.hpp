@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "shardwise/match/match.hpp"
+#include "shardwise/match/rule_index.hpp"
 #include "shardwise/model/tree.hpp"
 #include "shardwise/plan/export.hpp"
 #include "shardwise/plan/import.hpp"
@@ -27,7 +27,7 @@ constexpr segments starred(segments path) {
 // Makes the rows of what the plan says of each starred name, and then asks them what the plan was asked.
 class tree_exporter {
  public:
-  tree_exporter(plan_view plan, const tree& model) : plan_(plan), model_(model) {}
+  tree_exporter(plan_view plan, const tree& model) : plan_(plan), ours_(plan), model_(model) {}
 
   exported_plan make() {
     each_name([&](std::string_view name, const tensor_shape&) { see(name); });
@@ -35,8 +35,9 @@ class tree_exporter {
     for (const exported_row& r : out_.rows_) {
       rows_.push(rule(r.pattern, parse_style(r.style), dialect::hugging_face));
     }
-    each_name([&](std::string_view name, const tensor_shape& shape) { compare(name, shape); });
-    for (const concrete_module& m : seen_) compare(m);
+    const rule_index theirs(exported_rules());
+    each_name([&](std::string_view name, const tensor_shape& shape) { compare(name, shape, theirs); });
+    for (const concrete_module& m : seen_) compare(m, theirs);
     for (const rule& r : plan_) {
       if (r.how.unit.empty()) continue;
       out_.note(joined_path(r.pattern).view(),
@@ -77,14 +78,14 @@ class tree_exporter {
     if (first) {
       const std::string_view kept = texts_.keep(text.view());
       parameter_index_.add(kept, parameters_.size());
-      parameters_.push({kept, find_parameter_rule(plan_, path, [](std::uint16_t) {}).rule, npos});
+      parameters_.push({kept, ours_.parameter(name).rule, npos});
     }
     bool own = true;
     for (std::string_view at = name; !at.empty();) {
       const std::size_t dot = at.rfind('.');
       at = dot == std::string_view::npos ? std::string_view() : at.substr(0, dot);
       if (concrete_index_.add(at, seen_.size())) {
-        seen_.push({at, find_module_rule(plan_, at).rule});
+        seen_.push({at, ours_.module(at).rule});
         const joined_path module(starred(split_name(at)));
         if (module_index_.find(module.view()) == npos) {
           const std::string_view kept = texts_.keep(module.view());
@@ -129,27 +130,25 @@ class tree_exporter {
     if (!said.empty()) out_.add(m.name, said);
   }
 
-  void compare(std::string_view name, const tensor_shape& shape) {
-    const segments path = split_name(name);
-    const auto ignore = [](std::uint16_t) {};
-    const std::uint16_t ours = find_parameter_rule(plan_, path, ignore).rule;
-    const std::uint16_t theirs = find_parameter_rule(plan_view(rows_.data(), rows_.size()), path, ignore).rule;
+  plan_view exported_rules() const { return {rows_.data(), rows_.size()}; }
+
+  void compare(std::string_view name, const tensor_shape& shape, const rule_index& rows) {
+    const std::uint16_t ours = ours_.parameter(name).rule, theirs = rows.parameter(name).rule;
     const bool bias = name == "bias" || name.ends_with(".bias");
     const auto cut_of_rule = [&](std::uint16_t rule, plan_view rules) {
       return rule == no_rule ? cut{} : cut_by(rules[rule].how, shape.dims(), bias).how;
     };
-    const cut have = cut_of_rule(ours, plan_), get = cut_of_rule(theirs, {rows_.data(), rows_.size()});
+    const cut have = cut_of_rule(ours, plan_), get = cut_of_rule(theirs, exported_rules());
     if (have.dim == get.dim && have.groups == get.groups) return;
-    note(path, ours, theirs, "cut");
+    note(split_name(name), ours, theirs, "cut");
   }
-  void compare(const concrete_module& m) {
+  void compare(const concrete_module& m, const rule_index& rows) {
     const style ours = m.rule == no_rule ? style{} : plan_[m.rule].how;
-    const segments path = split_name(m.name);
-    const std::uint16_t rule = find_module_rule(plan_view(rows_.data(), rows_.size()), path).rule;
+    const std::uint16_t rule = rows.module(m.name).rule;
     const style theirs = rule == no_rule ? style{} : rows_[rule].how;
     const bool both_silent = !speaks_of_module(ours) && !speaks_of_module(theirs);
     if (both_silent || (ours.kind == theirs.kind && ours.has_module_half() == theirs.has_module_half())) return;
-    note(path, m.rule, rule, "run");
+    note(split_name(m.name), m.rule, rule, "run");
   }
 
   // Once for each starred name.
@@ -159,7 +158,7 @@ class tree_exporter {
     error why(done, " by ");
     append_style(why, ours, plan_);
     why.append(std::string_view(" in the plan, and by "));
-    append_style(why, theirs, {rows_.data(), rows_.size()});
+    append_style(why, theirs, exported_rules());
     why.append(std::string_view(" in the exported rows, which "));
     const bool one_number = ours != no_rule && !word(ours).empty() && word(ours) != word_of_row(theirs);
     why.append(std::string_view(one_number ? "have one row for all numbers" : "cannot say it"));
@@ -179,6 +178,7 @@ class tree_exporter {
   }
 
   plan_view plan_;
+  rule_index ours_;
   const tree& model_;
   exported_plan out_;
   text_store texts_;

@@ -66,11 +66,15 @@ inline sharding shard(plan_view plan, const tree& tree, const shard_options& opt
     bool own = true;
     for (std::size_t dot = name.rfind('.');; dot = name.substr(0, dot).rfind('.')) {
       const std::string_view path = dot == std::string_view::npos ? std::string_view() : name.substr(0, dot);
-      if (s.modules_.find(path) == sharding::npos) {
-        s.modules_.add(path, s.module_list_.size());
+      std::size_t at = s.modules_.find(path);
+      if (at == sharding::npos) {
+        at = s.module_list_.size();
+        s.modules_.add(path, at);
         s.module_list_.push({path, work.module_rule(path), sharding::npos});
+      } else if (!own) {
+        break;  // and what is above it came with it
       }
-      auto& m = s.module_list_[s.modules_.find(path)];
+      auto& m = s.module_list_[at];
       const bool weight = name.size() > path.size() && name.substr(path.empty() ? 0 : path.size() + 1) == "weight";
       if (own && (weight || (m.weight == sharding::npos && s.parameters_[parameter].shape.dims() > 1))) {
         m.weight = parameter;
