@@ -43,7 +43,7 @@ class rule_use {
       const std::size_t dot = name.rfind('.');
       if (!first && (dot == std::string_view::npos || dot < common)) return;
       name = dot == std::string_view::npos ? std::string_view() : name.substr(0, dot);
-      module(name);
+      this->module(name);  // at the start of a line the bare word is a directive to nvcc
     }
   }
 
