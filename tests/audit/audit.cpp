@@ -135,6 +135,9 @@ TEST_CASE("rules that own nothing, tie, or are written in an old way are found",
   sw::tree b;
   b.add("b.down_proj.weight", sw::dtype::bf16, {8, 8});
   CHECK(sw::audit(over, b, 1).clean());
+  static constexpr auto rest = sw::plan({{"b.down_proj", sw::rowwise}}) +
+                               sw::plan({{"b.{norm,router}", sw::replicate("if there is one")}}).optional();
+  CHECK(sw::audit(rest, b, 1).findings.empty());
 
   rows p = right_plan();
   p.with(layer + "mlp.fc1", "colwise");
