@@ -10,6 +10,7 @@
 #include "shardwise/checkpoint/copy.hpp"
 #include "shardwise/checkpoint/folder.hpp"
 #include "shardwise/checkpoint/headers.hpp"
+#include "shardwise/checkpoint/joined.hpp"
 #include "shardwise/checkpoint/load.hpp"
 #include "shardwise/checkpoint/memory_source.hpp"
 #include "shardwise/checkpoint/reverted.hpp"

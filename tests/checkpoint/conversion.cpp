@@ -309,3 +309,55 @@ TEST_CASE("a golden that was loaded is saved as it was found, and what cannot be
   same.add("w", tensor_view(values, dtype::f32, {2}));
   fails(same, "'a.1.w' is not in the model as a whole");
 }
+
+TEST_CASE("rules at random over names at random convert, or say what is wrong, and lose nothing") {
+  const std::vector<const char*> segments = {"a", "b", "w", "0", "1", "2", "10"},
+                                 from = {"a",  "b.*",    "^a.{b,w}", "**.w",    "*.w",
+                                         ".w", "!{a.}b", "a.*.*",    "{^,a.}b", "b.*+1"},
+                                 to = {"z", "z.*", "z.{}", "z.**", "b.*+2", "z", "", "^z"};
+  dice d(5);
+  const auto any = [&](const std::vector<const char*>& of) { return of[d.below(of.size())]; };
+  std::size_t converted_well = 0, refused = 0;
+  std::vector<float> values(64);
+  for (int round = 0; round < 3000; ++round) {
+    sw::memory_source file;
+    std::size_t elements = 0;
+    for (std::size_t n = 1 + d.below(4); n > 0; --n) {
+      std::string name = any(segments);
+      for (std::size_t more = d.below(4); more > 0; --more) name += std::string(".") + any(segments);
+      tensor_shape shape;
+      for (std::size_t dims = d.below(3); dims > 0; --dims) shape.push(d.below(4) == 0 ? 3 : 2);
+      if (file.find(name) != file.npos) continue;
+      file.add(name, tensor_view(values.data(), dtype::f32, shape));
+      elements += shape.elements();
+    }
+    std::vector<conversion> rules;
+    for (std::size_t n = 1 + d.below(3); n > 0; --n) {
+      conversion c = convert::make(static_cast<conversion::verb_t>(d.below(8)), any(from), d.below(3));
+      if (c.verb == conversion::one_of) c.verb = conversion::rename;  // it leaves tensors out, as it says
+      if (d.below(4) == 0) c.from = sw::checkpoint::rule_texts(any(from), any(from));
+      c = d.below(3) == 0 ? c.into(any(to), any(to)) : c.into(any(to));
+      c.dim_two = d.below(3);
+      if (d.below(5) == 0) c = c.under("a");
+      if (d.below(5) == 0) c = c.where(any(from));
+      rules.push_back(c);
+    }
+    try {
+      const auto model = converted(file, rules);
+      std::size_t kept = 0;
+      for (std::size_t i = 0; i < model.size(); ++i) {
+        CHECK(model.find(model.info(i).name) == i);
+        kept += model.info(i).shape.elements();
+        whole(model, model.info(i).name);
+      }
+      CHECK(kept == elements);
+      converted_well += 1;
+    } catch (const sw::plan_error&) {
+      refused += 1;
+    } catch (const sw::checkpoint_error&) {
+      refused += 1;
+    }
+  }
+  CHECK(converted_well > 100);
+  CHECK(refused > 200);
+}

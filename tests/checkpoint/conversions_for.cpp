@@ -159,3 +159,21 @@ TEST_CASE("what Hugging Face changes the values of is refused by its name, where
     CHECK(sw::checkpoint::converted(source).find("model.layers.0.mlp.experts.down_proj_scale_inv") == 0);
   });
 }
+
+TEST_CASE("names that move up by one do so only in a checkpoint that has the first of them") {
+  float value = 0;
+  const auto names_of = [&](std::initializer_list<const char*> names) {
+    sw::memory_source tensors;
+    for (const char* n : names) tensors.add(n, tensor_view(&value, dtype::f32, {1}));
+    const with_config source{tensors, sw::checkpoint::config::parse(R"({"model_type":"kimi_k25"})")};
+    const auto model = sw::checkpoint::converted(source);
+    std::vector<std::string> all;
+    for (std::size_t i = 0; i < model.size(); ++i) all.emplace_back(model.info(i).name);
+    return all;
+  };
+  CHECK(names_of({"vision_tower.encoder.blocks.3.norm0.bias", "vision_tower.encoder.blocks.3.norm1.bias"}) ==
+        std::vector<std::string>{"model.vision_tower.layers.3.norm1.bias", "model.vision_tower.layers.3.norm2.bias"});
+  const std::vector<std::string> saved = {"model.vision_tower.layers.3.norm1.bias",
+                                          "model.vision_tower.layers.3.norm2.bias"};
+  CHECK(names_of({saved[0].c_str(), saved[1].c_str()}) == saved);
+}

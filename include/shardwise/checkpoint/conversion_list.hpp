@@ -2,7 +2,6 @@
 // Rules one after the other, as values that are put together: `experts + rules({rename("a", "b")})`.
 #pragma once
 #include <cstddef>
-#include <span>
 
 #include "shardwise/checkpoint/conversion.hpp"
 
@@ -10,14 +9,14 @@ namespace shardwise {
 inline namespace v0 {
 namespace checkpoint {
 
-/// Rules in the order in which they are applied, each to what the one before left.
+/// Rules in the order in which they are applied, each to what the one before left. A contiguous range, as
+/// `std::span<const conversion>` takes it.
 template <std::size_t N>
 struct conversion_list {
   conversion at[N]{};
   constexpr const conversion* begin() const { return at; }
   constexpr const conversion* end() const { return at + N; }
   constexpr std::size_t size() const { return N; }
-  constexpr operator std::span<const conversion>() const { return {at, N}; }
 };
 
 template <std::size_t N, std::size_t M>

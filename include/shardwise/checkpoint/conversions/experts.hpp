@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Experts that lie one by one in the file and stacked in the model, which most families' rules are made of.
 #pragma once
+#include <span>
+
 #include "shardwise/checkpoint/conversion_list.hpp"
 
 namespace shardwise {

@@ -38,6 +38,7 @@ class converter {
  public:
   /// `config` may be null. The names in `file` outlive the call.
   converter(std::span<const tensor_info> file, const checkpoint::config* config) : file_(file), config_(config) {
+    now_.reserve(file.size());
     for (std::size_t t = 0; t < file.size(); ++t) {
       now_.push_back({std::string(file[t].name), file[t].type, file[t].shape, t, {}, false, false});
     }
@@ -62,11 +63,18 @@ class converter {
     if (groups.empty()) return;
     std::vector<converted_tensor> made;
     for (auto& [name, members] : groups) make(rule, names, name, members, made);
+    const auto before = [](const converted_tensor& a, const converted_tensor& b) { return a.tensor < b.tensor; };
+    std::stable_sort(made.begin(), made.end(), before);
+    std::vector<converted_tensor> all;  // both are in the order of the file
+    all.reserve(now_.size() - static_cast<std::size_t>(std::count(taken.begin(), taken.end(), true)) + made.size());
+    std::size_t next = 0;
     for (std::size_t t = 0; t < now_.size(); ++t) {
-      if (!taken[t]) made.push_back(std::move(now_[t]));
+      if (taken[t]) continue;
+      while (next < made.size() && !before(now_[t], made[next])) all.push_back(std::move(made[next++]));
+      all.push_back(std::move(now_[t]));
     }
-    std::stable_sort(made.begin(), made.end(), [](const auto& a, const auto& b) { return a.tensor < b.tensor; });
-    now_ = std::move(made);
+    while (next < made.size()) all.push_back(std::move(made[next++]));
+    now_ = std::move(all);
   }
 
   /// The name that a tensor of this name would get, the first where it is split, whatever else there is; and of the
