@@ -66,19 +66,6 @@ inline answer run_plan(const options& o) {
   return a;
 }
 
-/// A report in JSON.
-inline std::string json_of(const sw::audit_report& r) {
-  sw::detail::json_writer w;
-  w.begin_object().member("tp", r.tp).member("clean", r.clean()).member("parameters", r.parameters);
-  w.member("cut", r.cut).member("bytes", r.bytes).member("rank_bytes", r.rank_bytes);
-  w.member("all_reduces", r.all_reduces).member("gathers", r.gathers).key("findings").begin_array();
-  for (const sw::finding& f : r.findings) {
-    w.begin_object().member("severity", name_of(f.severity)).member("kind", name_of(f.kind));
-    w.member("text", f.text).member("fix", f.fix).end_object();
-  }
-  return w.end_array().end_object().take();
-}
-
 inline answer run_check(const options& o) {
   const auto model = sw::checkpoint::read_headers(o.model);
   const chosen_plan plan = choose_plan(o.plan(), model.config());
@@ -94,6 +81,10 @@ inline answer run_check(const options& o) {
   sw::sizes_options sizes;
   sizes.context = o.context;
   sizes.batch = o.batch;
+  for (const char* section : {"", "text_config"}) {
+    const auto types = model.config().texts(section, "layer_types");
+    if (types && sizes.layer_types.empty()) sizes.layer_types.assign(types->begin(), types->end());
+  }
   const sw::size_table table = sw::sizes(plan.rules, model.tree(), sizes);
   answer a;
   a.exit = report.clean() ? 0 : 1;
@@ -102,7 +93,7 @@ inline answer run_check(const options& o) {
     return a;
   }
   sw::detail::json_writer w;
-  w.begin_object().member("plan", plan.name).key("report").raw(json_of(report));
+  w.begin_object().member("plan", plan.name).key("report").raw(to_json(report));
   w.key("sizes").raw(to_json(table));
   a.out = w.end_object().take() + "\n";
   return a;
