@@ -2,6 +2,7 @@
 // What users of tensor-parallel systems reported, as models and plans that show it, and the line that the audit prints.
 // The models are those of the reports, or have their sizes. README.md's table is this one.
 #pragma once
+#include <cstddef>
 #include <optional>
 
 #include "shardwise/audit/finding.hpp"
@@ -19,7 +20,8 @@ struct fault {
   const char* line;                             ///< that is printed
   /// Where the fault is the number of ranks: another one, at which the same plan is right.
   int right_tp = 0;
-  shardwise::plan_view ours{};  ///< a plan of our own, in place of the model's
+  shardwise::plan_view ours{};     ///< a plan of our own, in place of the model's
+  std::size_t least_features = 0;  ///< that the kernels take
 };
 
 namespace fault_plans {
@@ -145,6 +147,18 @@ layers.{0-63}.mixer.out_proj.weight 4096x8192)",
      "error: model.layers.*.linear_attn.in_proj_ba (64 features) is cut as 2 groups, and "
      "model.layers.*.linear_attn.out_proj (4096 features), which takes its output, as 1: a rank's parts do not belong "
      "together; cut both as one: colwise for the first"},
+    {"a rank's part of `in_proj_ba` was narrower than the kernel's smallest tile",
+     "vllm-project/vllm#37562 vllm-project/vllm#36329",
+     "qwen3_next_80b",
+     "",
+     "",
+     4,
+     shardwise::finding_kind::does_not_divide,
+     "error: model.layers.*.linear_attn.in_proj_ba has 64 features, 4 ranks: pieces of 16, and the kernels take at "
+     "least 64: legal sizes are 1; use tp 1, or make it whole: replicate(\"too small to cut\")",
+     1,
+     {},
+     64},
     {"shared experts with gate and up in one weight were cut as one", "NVIDIA/TensorRT-LLM#15297", "deepseek_v3",
      "model.layers.{3-60}.mlp.shared_mlp.gate_up_proj.weight 4096x7168\n"
      "model.layers.{3-60}.mlp.shared_mlp.down_proj.weight 7168x2048\n"
@@ -184,7 +198,7 @@ model.layers.{0-51}.mlp.down_proj.weight 2688x1856 I8
 > model.layers.*.mlp.down_proj rowwise)",
      "", 8, shardwise::finding_kind::cut_inside_block,
      "error: model.layers.*.mlp.down_proj has 1856 input features in quantisation blocks of 16, 8 ranks: pieces of 232 "
-     "end inside a block, whose scale two ranks would need; legal sizes are 1, 2, 4, 29, 39, 58, 59; use tp 4, or pad "
+     "end inside a block, whose scale two ranks would need; legal sizes are 1, 2, 4, 29, 39, 58; use tp 4, or pad "
      "to 1920 features",
      4},
     {"29 groups of a quantised weight, a prime", "jundot/omlx#2844", "",

@@ -14,9 +14,10 @@ namespace sw = shardwise;
 
 namespace {
 sw::audit_report report_of(const fault& f, const text_plan& rows, const sw::tree& model, int tp) {
-  if (f.ours.size() != 0) return sw::audit(f.ours, model, tp);
-  const sw::imported_plan plan = rows.import();
   sw::audit_options options;
+  options.least_features = f.least_features;
+  if (f.ours.size() != 0) return sw::audit(f.ours, model, tp, options);
+  const sw::imported_plan plan = rows.import();
   options.renamed = plan.renamed().begin();
   options.renamed_count = plan.renamed().size();
   return sw::audit(plan, model, tp, options);

@@ -151,3 +151,28 @@ TEST_CASE("a rule with a layer's number matches nothing, since Hugging Face writ
       sw::plan({{"**", sw::replicate("all but one")}, {"model.layers.3.mlp.down_proj", sw::rowwise_split_input}});
   CHECK(!sw::audit(one_layer, m.tree, 2).has(sw::finding_kind::rule_of_one_layer));
 }
+
+TEST_CASE("a style that leaves things whole, and is of norms, says nothing of a head", "[audit]") {
+  for (const char* style : {"replicate", "replicated_with_grad_allreduce", "mla_kv_a_proj", "sequence_parallel"}) {
+    CHECK(said_of("llama3_8b", 2, ("lm_head " + std::string(style)).c_str())
+              .has(sw::finding_kind::whole_on_every_rank, "lm_head"));
+  }
+  CHECK(said_of("llama3_8b", 2, "lm_head replicate(small)").clean());
+  // Every latent of DeepSeek is small beside its experts; in a model of attention alone it is not.
+  constexpr const char* mla =
+      "model.layers.{0-61}.self_attn.kv_a_proj_with_mqa.weight 288x2560\n"
+      "model.layers.{0-61}.self_attn.kv_b_proj.weight 5120x256\n"
+      "model.layers.{0-61}.self_attn.o_proj.weight 2560x2560\n"
+      "> model.layers.*.self_attn.kv_a_proj_with_mqa mla_kv_a_proj\n"
+      "> model.layers.*.self_attn.kv_b_proj colwise\n> model.layers.*.self_attn.o_proj rowwise";
+  CHECK(said_of("", 2, "", mla).clean());
+}
+
+TEST_CASE("the last product of a block leaves its output cut, or the first takes a part of the hidden states",
+          "[audit]") {
+  const auto last = said_of("qwen3_next_80b", 2, "model.layers.*.linear_attn.out_proj colwise");
+  CHECK(last.has(sw::finding_kind::cut_input, "model.layers.*.linear_attn.out_proj"));
+  const auto first = said_of("qwen3_next_80b", 2, "model.layers.*.linear_attn.in_proj_qkvz rowwise");
+  CHECK(first.has(sw::finding_kind::whole_input, "model.layers.*.linear_attn.in_proj_qkvz"));
+  CHECK(said_of("qwen3_next_80b", 2, "model.layers.*.linear_attn.in_proj_qkvz rowwise_split_input").clean());
+}

@@ -277,7 +277,9 @@ class cut_check {
   static bool fits(const audited& g, std::size_t block, int tp) {
     const std::size_t extent = g.cut_extent();
     for (int r = 0; r < tp; ++r) {
-      for (const interval& i : pieces_of(g.x.how, extent, tp, r)) {
+      const auto pieces = pieces_of(g.x.how, extent, tp, r);
+      if (pieces.size() == 0) return false;
+      for (const interval& i : pieces) {
         if (i.begin % block != 0 || (i.end % block != 0 && i.end != extent)) return false;
       }
     }

@@ -242,13 +242,16 @@ class flow_check {
       return;
     }
     if (!gives && !takes) return;
+    // Before the first of a block and after its last are the whole hidden states.
+    const bool end = g.leaf() == "weight" && (gives ? products_.is_consumer(g) : products_.is_producer(g));
     const std::size_t number = thing.rfind(".*.");
     const std::string scope = number == std::string::npos ? dotted(module_of(thing), "") : thing.substr(0, number + 3);
     const std::string where = scope.empty() ? "the model" : scope + "*";
     const std::size_t features = g.shape[gives ? 0 : 1];
     const bool heads = has_word("q_proj k_proj v_proj", leaf_of(thing));
     for (const audited& other : all_.groups) {
-      if (&other == &g || other.shape.dims() < 2 || !other.is_cut() || !other.subject.starts_with(scope)) continue;
+      if (end || &other == &g || other.shape.dims() < 2 || !other.is_cut() || !other.subject.starts_with(scope))
+        continue;
       if (is_router(other)) continue;
       const std::size_t dim = gives ? products_.in_dim(other) : products_.out_dim(other), n = other.shape[dim];
       if (n == 0 || (n != features && n != 2 * features && 2 * n != features && !(heads && n % features == 0)))

@@ -125,6 +125,7 @@ class size_check {
         continue;
       }
       if (by_head(g)) continue;
+      too_narrow(g);
       uneven(g);
     }
     for (const failed& f : refused_) report_refused(f);
@@ -252,9 +253,28 @@ class size_check {
     out.fix = fix_of(heads, words, f.size.unit, ranks, size_below(all_.tp, fits));
   }
 
+  // Kernels of quantised products have a smallest tile.
+  void too_narrow(const audited& g) {
+    const std::size_t least = all_.options.least_features;
+    if (g.shape.dims() < 2 || is_scale(g)) return;
+    const auto piece = [&](int tp) { return pieces_of(g.x.how, g.cut_extent(), tp, 0).size(); };
+    const std::size_t has = piece(all_.tp);
+    if (has == 0 || has >= least) return;
+    const auto fits = [&](int tp) { return g.x.divides(tp) && piece(tp) >= least; };
+    finding& f = findings(to_).add(finding_kind::does_not_divide, severity::error, g, starred(g.thing()));
+    f.text = f.subject + " has " + std::to_string(g.cut_extent()) + " features, " + std::to_string(all_.tp) +
+             " ranks: pieces of " + std::to_string(has) + ", and the kernels take at least " + std::to_string(least) +
+             ": legal sizes are " + legal_sizes(fits);
+    f.fix =
+        "use tp " + std::to_string(size_below(all_.tp, fits)) + ", or make it whole: replicate(\"too small to cut\")";
+  }
+
+  static bool is_scale(const audited& g) {
+    return g.leaf().ends_with("_scale_inv") || g.leaf().ends_with("_scale") || g.leaf().ends_with("scales");
+  }
   // By torch.chunk's arithmetic the last ranks may get less.
   void uneven(const audited& g) {
-    if (g.shape.dims() < 2) return;
+    if (g.shape.dims() < 2 || is_scale(g)) return;  // a scale goes with its weight's blocks
     const std::size_t first = pieces_of(g.x.how, g.cut_extent(), all_.tp, 0).size();
     const std::size_t last = pieces_of(g.x.how, g.cut_extent(), all_.tp, all_.tp - 1).size();
     if (first == last) return;

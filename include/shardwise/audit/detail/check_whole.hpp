@@ -111,8 +111,11 @@ class whole_check {
   static bool said(const facts& all, const audited& g) {
     if (!g.x.covered()) return false;
     const style& how = all.rule_of(g).how;
-    // The other styles that leave things whole have no other meaning.
-    return g.is_cut() || how.kind != style_kind::replicate || !how.reason.empty();
+    if (g.is_cut() || !how.reason.empty()) return true;
+    // The other styles that leave things whole are of norms, and of the way down to a latent.
+    return how.kind != style_kind::replicate &&
+           (g.shape.dims() < 2 || g.name.find("norm") != std::string_view::npos ||
+            (how.kind == style_kind::mla_kv_a_proj && g.name.find("kv_a_proj") != std::string_view::npos));
   }
 
   void insert(std::size_t i) {
