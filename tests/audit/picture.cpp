@@ -89,6 +89,13 @@ TEST_CASE("a picture has the bytes of each rank, by kind, with alike layers as o
   // Whatever does not divide is said, and torch.chunk's last rank has less.
   const sw::detail::picture_data four = sw::detail::picture_of(small_plan, t, 4, {});
   CHECK(four.kind_bytes[2] == 2 * 2 * 2 * 32 / 4);  // keys and values: 2 heads over 4 ranks
+  sw::tree large = small_model();  // what is refused keeps its name beside what is a thousand times as large
+  large.add("large.weight", sw::dtype::bf16, {1000, 100});
+  std::vector<std::string> refused;
+  for (const sw::detail::picture_band& b : sw::detail::picture_of(plan, large, 4, {}).bands) {
+    if (b.kind == sw::detail::band_kind::refused) refused.push_back(b.name);
+  }
+  CHECK(refused == std::vector<std::string>{"layers.*.self_attn.k_proj.weight", "layers.*.self_attn.v_proj.weight"});
   for (const sw::detail::picture_band& b : sw::detail::picture_of(plan, t, 3, {}).bands) {
     if (b.name == "embed_tokens.weight") CHECK(b.rank_bytes == std::vector<std::size_t>{96, 96, 64});
     if (b.name.ends_with("k_proj.weight")) CHECK(b.kind == sw::detail::band_kind::refused);

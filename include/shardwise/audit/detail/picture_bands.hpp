@@ -169,8 +169,9 @@ class picture_maker {
                        [](const picture_band& x, const picture_band& y) { return x.most() > y.most(); });
       std::vector<picture_band> seen;
       for (picture_band& b : large) {
-        // At most so many names, and none for less than 1/250 of a rank.
-        const bool visible = b.most() * 250 >= d.rank_bytes && seen.size() < most_bands;
+        // At most so many names, and none for less than 1/250 of a rank, but for what is refused.
+        const bool large_enough = kind == band_kind::refused || b.most() * 250 >= d.rank_bytes;
+        const bool visible = large_enough && seen.size() < most_bands;
         if (visible) {
           seen.push_back(std::move(b));
         } else {
