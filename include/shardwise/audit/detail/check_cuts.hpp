@@ -18,17 +18,17 @@ class cut_check {
   cut_check(const facts& all, const products& p, audit_report& r) : all_(all), products_(p), to_(r) {}
 
   void run() {
-    if (all_.tp == 1) return;
     for (const audited& g : all_.groups) {
       if (g.x.refused() && g.x.why != refusal::does_not_divide) continue;
-      if (g.tied()) {
-        look_at_tie(g, all_.groups[g.kept]);
-      } else if (has_weight(g)) {
+      // `shard` refuses these at any number of ranks, one too.
+      if (g.tied()) look_at_tie(g, all_.groups[g.kept]);
+      look_at_module(g);
+      if (all_.tp == 1 || g.tied()) continue;
+      if (has_weight(g)) {
         look_at_bias(g);
       } else if (g.shape.dims() == 1) {
         look_at_vector(g);
       }
-      look_at_module(g);
       look_at_blocks(g);
     }
   }

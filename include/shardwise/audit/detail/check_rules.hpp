@@ -59,7 +59,7 @@ class rule_check {
 
   // Parameters without a rule, in a plan of ours.
   void holes() {
-    bool imported = true;
+    bool imported = all_.rules.size() != 0;
     for (const rule& r : all_.rules) imported &= r.how.divided == division::chunk;
     if (imported) return;
     std::vector<const audited*> open;
