@@ -87,7 +87,7 @@ class facts {
     // Alike names are matched alike, but by a rule of ours that has a number.
     bool numbers = false;
     for (std::size_t r = 0; r < rules.size(); ++r) {
-      numbers |= !use.used(r) && rules[r].matching == dialect::shardwise && has_digit(rules[r]);
+      numbers |= !use.used(r) && rules[r].matching == dialect::shardwise && has_number(rules[r]);
     }
     if (numbers) {
       for (const tree_entry& e : model) use.modules_above(e.name);
@@ -130,11 +130,19 @@ class facts {
   std::vector<audited> groups;  ///< in the order of the model, tied names last
 
  private:
-  static bool has_digit(const rule& r) {
+  // May a pattern mean one number alone, by a segment or an alternative of digits? "post_norm_2" does not.
+  static bool has_number(const rule& r) {
     for (std::size_t i = 0; i < r.pattern.count; ++i) {
+      std::size_t letters = 0, digits = 0;
       for (const char c : r.pattern.at[i].view()) {
-        if (c >= '0' && c <= '9') return true;
+        if (c == '{' || c == ',' || c == '}') {
+          if (digits != 0 && letters == 0) return true;
+          letters = digits = 0;
+        } else {
+          ++(c >= '0' && c <= '9' ? digits : letters);
+        }
       }
+      if (digits != 0 && letters == 0) return true;
     }
     return false;
   }
