@@ -7,7 +7,6 @@
 
 #include "catch.hpp"
 #include "fault_table.hpp"
-#include "shardwise/audit/audit.hpp"
 #include "text_model.hpp"
 
 namespace sw = shardwise;
@@ -16,11 +15,11 @@ namespace {
 sw::audit_report report_of(const fault& f, const text_plan& rows, const sw::tree& model, int tp) {
   sw::audit_options options;
   options.least_features = f.least_features;
-  if (f.ours.size() != 0) return sw::audit(f.ours, model, tp, options);
+  if (f.ours.size() != 0) return audited(f.ours, model, tp, options);
   const sw::imported_plan plan = rows.import();
   options.renamed = plan.renamed().begin();
   options.renamed_count = plan.renamed().size();
-  return sw::audit(plan, model, tp, options);
+  return audited(plan, model, tp, options);
 }
 
 // The wrong plan's report, and the right one's.

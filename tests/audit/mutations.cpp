@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "shardwise/audit/audit.hpp"
 #include "shardwise/audit/detail/survey.hpp"
 #include "text_model.hpp"
 
@@ -131,7 +130,7 @@ outcome mutants_of(const std::string& name, int tp, std::size_t count, std::uint
   const sw::imported_plan imported = m.plan.import();
   const sw::plan_view right = imported;
   const std::string cuts = cuts_and_collectives(right, m.tree);
-  const sw::audit_report report = sw::audit(right, m.tree, tp);
+  const sw::audit_report report = audited(right, m.tree, tp);
   const std::string said = text_of(report), findings = findings_of(report);
   random_numbers random(seed);
   outcome o;
@@ -141,7 +140,7 @@ outcome mutants_of(const std::string& name, int tp, std::size_t count, std::uint
     const std::string what = mutate(plan, random, texts);
     if (cuts_and_collectives(view(plan), m.tree) == cuts) continue;
     ++o.changed;
-    const sw::audit_report now = sw::audit(view(plan), m.tree, tp);
+    const sw::audit_report now = audited(view(plan), m.tree, tp);
     if (findings_of(now) != findings) ++o.found;
     if (text_of(now) != said) {
       ++o.told;
@@ -174,6 +173,8 @@ TEST_CASE("of the mutants of right plans that change a cut or a collective 99 in
   CHECK(all.mutants == 2000);
   CHECK(all.changed > 1000);
   CHECK(all.told * 100 >= all.changed * 99);
+  // The others are right too: groups that are gathered, a head that is cut on its input, an embedding cut on hidden.
+  CHECK(all.found * 100 >= all.changed * 95);
 }
 
 TEST_CASE("the mutants whose report is that of the right plan", "[.mutations]") {

@@ -4,7 +4,6 @@
 #include <string>
 
 #include "catch.hpp"
-#include "shardwise/audit/audit.hpp"
 #include "text_model.hpp"
 
 namespace sw = shardwise;
@@ -14,7 +13,7 @@ namespace {
 sw::audit_report said_of(const char* model, int tp, const char* edits, const char* more = "") {
   text_model m = well_known_model(model);
   m.add(more).plan.edit(edits);
-  return sw::audit(m.plan.import(), m.tree, tp);
+  return audited(m.plan.import(), m.tree, tp);
 }
 std::string line_of(const sw::audit_report& r, sw::finding_kind kind) {
   const sw::finding* f = r.find(kind);
@@ -149,7 +148,7 @@ TEST_CASE("a rule with a layer's number matches nothing, since Hugging Face writ
   const text_model m = well_known_model("llama3_8b");
   static constexpr auto one_layer =
       sw::plan({{"**", sw::replicate("all but one")}, {"model.layers.3.mlp.down_proj", sw::rowwise_split_input}});
-  CHECK(!sw::audit(one_layer, m.tree, 2).has(sw::finding_kind::rule_of_one_layer));
+  CHECK(!audited(one_layer, m.tree, 2).has(sw::finding_kind::rule_of_one_layer));
 }
 
 TEST_CASE("a style that leaves things whole, and is of norms, says nothing of a head", "[audit]") {

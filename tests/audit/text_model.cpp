@@ -7,6 +7,8 @@
 #include <iterator>
 #include <stdexcept>
 
+#include "shardwise/audit/audit.hpp"
+
 namespace {
 // f(part) for each part of `text` between separators, empty ones left out.
 template <class F>
@@ -105,6 +107,11 @@ void text_model::add_line(std::string_view line) {
     for (const std::string& n : parts_of(words[1], 'x')) shape.push(std::stoul(n));
     for (const std::string& p : expanded(words[0])) tree.add(p, type_of, shape);
   }
+}
+
+shardwise::audit_report audited(shardwise::plan_view plan, const shardwise::tree& model, int tp,
+                                const shardwise::audit_options& options) {
+  return shardwise::audit(plan, model, tp, options);
 }
 
 std::string text_of_file(const std::string& path) {

@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "shardwise/audit/options.hpp"
+#include "shardwise/audit/report.hpp"
 #include "shardwise/model/tree.hpp"
 #include "shardwise/plan/import.hpp"
 
@@ -35,6 +37,9 @@ struct text_model {
   void add_line(std::string_view line);
 };
 
+/// `shardwise::audit`, compiled once for the tests that read much of what it says.
+shardwise::audit_report audited(shardwise::plan_view plan, const shardwise::tree& model, int tp,
+                                const shardwise::audit_options& options = {});
 /// A fresh copy of a model of tests/data/well_known.txt, or of none where the name is empty.
 text_model well_known_model(std::string_view name);
 /// Their names, in order.
