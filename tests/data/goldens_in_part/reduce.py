@@ -17,7 +17,6 @@ KEPT = {
     "gpt_oss": r"layers\.0\.|^model\.norm|^lm_head",
     "olmo2": r"layers\.0\.|^model\.norm|^lm_head",
     "phi3": r"layers\.0\.|^model\.norm|embed",
-    "qwen3_moe": r"layers\.[01]\.|^model\.norm",
 }
 
 
