@@ -244,11 +244,12 @@ model.layers.{0-51}.mlp.down_proj.weight 2688x1856 I8
      "- model.layers.*.self_attn.dense", 2, shardwise::finding_kind::cut_input,
      "error: model.layers.*.self_attn.dense (whole, without a rule) takes a whole input, and "
      "model.layers.*.self_attn.{q_proj,k_proj,v_proj} (colwise) hand on a rank's part of one; make "
-     "model.layers.*.self_attn.dense rowwise, or them colwise_gather_output"},
+     "model.layers.*.self_attn.dense rowwise, or model.layers.*.self_attn.{q_proj,k_proj,v_proj} "
+     "colwise_gather_output"},
     {"the second layer of an MLP was cut as if it were the first: nonsense text", "Lightning-AI/litgpt#1663", "phi_1_5",
      "", "model.layers.*.mlp.fc2 colwise", 2, shardwise::finding_kind::cut_input,
      "error: model.layers.*.mlp.fc2 (colwise) takes a whole input, and model.layers.*.mlp.fc1 (colwise) hands on a "
-     "rank's part of one; make model.layers.*.mlp.fc2 rowwise, or it colwise_gather_output"},
+     "rank's part of one; make model.layers.*.mlp.fc2 rowwise, or model.layers.*.mlp.fc1 colwise_gather_output"},
     {"a norm before a row-parallel layer: illegal memory access", "NVIDIA/TransformerEngine#2688", "llama3_8b",
      "model.layers.{0-31}.self_attn.attn_sub_norm.weight 4096\n"
      "> model.layers.*.self_attn.{q_proj,k_proj,v_proj} colwise_gather_output\n"

@@ -52,7 +52,8 @@ TEST_CASE("a module that takes a whole input is fed a rank's part of one", "[aud
   CHECK(line(right_plan().without(layer + "self_attn.o_proj"), finding_kind::cut_input) ==
         "error: model.layers.*.self_attn.o_proj (whole, without a rule) takes a whole input, and "
         "model.layers.*.self_attn.{q_proj,k_proj,v_proj} (colwise) hand on a rank's part of one; make "
-        "model.layers.*.self_attn.o_proj rowwise, or them colwise_gather_output");
+        "model.layers.*.self_attn.o_proj rowwise, or model.layers.*.self_attn.{q_proj,k_proj,v_proj} "
+        "colwise_gather_output");
   CHECK(line(right_plan().with(layer + "mlp.down_proj", "rowwise_split_input"), finding_kind::cut_input)
             .starts_with("error"));
   CHECK(line(right_plan().with(layer + "mlp.down_proj", "colwise"), finding_kind::cut_input).starts_with("error"));

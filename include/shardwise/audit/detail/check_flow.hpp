@@ -123,7 +123,7 @@ class flow_check {
     } else {
       f.text = f.subject + " (" + as(*m.consumer) + ") takes a whole input, and " + joined(things) + " (" + by + ")" +
                (many ? " hand on" : " hands on") + " a rank's part of one";
-      f.fix = "make " + f.subject + " rowwise, or " + (many ? "them" : "it") + " colwise_gather_output";
+      f.fix = "make " + f.subject + " rowwise, or " + joined(things) + " colwise_gather_output";
     }
   }
 
