@@ -95,6 +95,18 @@ TEST_CASE("experts one by one are the model's stacked ones, in a JSON file as in
   CHECK(read_headers(file.path, {}).tree().size() == 4);
 }
 
+TEST_CASE("a list that has the model's names keeps them: Granite's experts are called as Mixtral's are in its files") {
+  const model_file granite(
+      tied_file("{}", {"l.block_sparse_moe.experts.down_proj", "l.block_sparse_moe.router.weight"}));
+  const auto kept = read_headers(granite.path);
+  CHECK(kept.tree().find("l.block_sparse_moe.experts.down_proj") != sw::tree::npos);
+  const model_file mixtral(
+      tied_file("{}", {"l.block_sparse_moe.gate.weight", "l.block_sparse_moe.experts.0.w2.weight"}));
+  const auto renamed = read_headers(mixtral.path);
+  CHECK(renamed.tree().find("l.mlp.experts.down_proj") != sw::tree::npos);
+  CHECK(renamed.tree().find("l.mlp.gate.weight") != sw::tree::npos);
+}
+
 TEST_CASE("the head is tied where the config says so, whichever way the model calls the two") {
   struct row {
     std::string config;

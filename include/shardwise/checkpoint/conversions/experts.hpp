@@ -37,13 +37,18 @@ inline constexpr auto mixtral = rules({rename(".block_sparse_moe.", ".mlp.")}) +
 }  // namespace conversions
 
 /// What is done where there is no config to say which model it is: experts that lie one by one are stacked, as of
-/// Qwen3-MoE, DeepSeek-V3 or Mixtral. What has other names stays as it is.
+/// Qwen3-MoE, DeepSeek-V3 or Mixtral. What has other names stays as it is: Granite's stacked `block_sparse_moe.experts`
+/// too, which is the model's own.
 inline std::span<const conversion> default_conversions() {
-  static constexpr auto all = conversions::experts +
-                              convert::rules({
-                                  convert::rename(".block_sparse_moe.{gate.weight,experts.}", ".mlp.{}"),
-                              }) +
-                              conversions::experts_w123;
+  static constexpr auto all =
+      conversions::experts +
+      convert::rules({
+          convert::rename(".block_sparse_moe.gate.weight", ".mlp.gate.weight"),
+          convert::stack(".block_sparse_moe.experts.*.w1.weight", ".block_sparse_moe.experts.*.w3.weight")
+              .into(".mlp.experts.gate_up_proj"),
+          convert::stack(".block_sparse_moe.experts.*.w2.weight").into(".mlp.experts.down_proj"),
+      }) +
+      conversions::experts_w123;
   return all;
 }
 
