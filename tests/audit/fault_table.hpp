@@ -7,6 +7,7 @@
 
 #include "shardwise/audit/finding.hpp"
 #include "shardwise/plan/plan.hpp"
+#include "shardwise/shard/layout.hpp"
 
 /// One fault, or several that one check finds.
 struct fault {
@@ -20,8 +21,10 @@ struct fault {
   const char* line;                             ///< that is printed
   /// Where the fault is the number of ranks: another one, at which the same plan is right.
   int right_tp = 0;
-  shardwise::plan_view ours{};     ///< a plan of our own, in place of the model's
-  std::size_t least_features = 0;  ///< that the kernels take
+  shardwise::plan_view ours{};      ///< a plan of our own, in place of the model's
+  std::size_t least_features = 0;   ///< that the kernels take
+  shardwise::layout_view layout{};  ///< what the engine says of its parameters
+  shardwise::plan_view right{};     ///< a plan of our own that is right, where that is not `ours`
 };
 
 namespace fault_plans {
@@ -38,6 +41,18 @@ inline constexpr auto mamba = sw::plan({
     {"layers.*.mixer.{in_proj_z,in_proj_x}", sw::colwise},
     {"layers.*.mixer.{in_proj_B,in_proj_C}", sw::colwise.units("n_groups")},
     {"layers.*.mixer.out_proj", sw::rowwise},
+});
+inline constexpr auto two_shared_experts = sw::layout({
+    {"**.shared_experts.gate_up_proj", sw::out_features.groups(4)},
+    {"**.shared_experts.down_proj", sw::in_features.groups(2)},
+});
+inline constexpr auto shared_as_one = sw::plan({
+    {"layers.*.mlp.shared_experts.gate_up_proj", sw::packed_colwise<2>},
+    {"layers.*.mlp.shared_experts.down_proj", sw::rowwise},
+});
+inline constexpr auto shared_one_by_one = sw::plan({
+    {"layers.*.mlp.shared_experts.gate_up_proj", sw::colwise.groups(4)},
+    {"layers.*.mlp.shared_experts.down_proj", sw::rowwise.groups(2)},
 });
 }  // namespace fault_plans
 
@@ -116,7 +131,7 @@ layers.{0-31}.mlp.down_proj.weight 4096x11008)",
      "error: layers.*.mlp.{gate_proj,up_proj,down_proj} have 11008 output features, 3 ranks: legal sizes are 1, 2, 4, "
      "8, 16, 32, 43, 64; use tp 2, or pad to 11010 output features (2 more)",
      4, fault_plans::mlp},
-    {"state-space groups are fewer than ranks", "vllm-project/vllm#13660 vllm-project/vllm#55091", "",
+    {"state-space groups are fewer than ranks", "vllm-project/vllm#55091 vllm-project/vllm#13660", "",
      R"(n_groups = 8
 layers.{0-63}.mixer.{in_proj_z,in_proj_x}.weight 8192x4096
 layers.{0-63}.mixer.{in_proj_B,in_proj_C}.weight 1024x4096
@@ -159,13 +174,13 @@ layers.{0-63}.mixer.out_proj.weight 4096x8192)",
      1,
      {},
      64},
-    {"shared experts with gate and up in one weight were cut as one", "NVIDIA/TensorRT-LLM#15297", "deepseek_v3",
-     "model.layers.{3-60}.mlp.shared_mlp.gate_up_proj.weight 4096x7168\n"
-     "model.layers.{3-60}.mlp.shared_mlp.down_proj.weight 7168x2048\n"
-     "> model.layers.*.mlp.shared_mlp.gate_up_proj packed_colwise\n> model.layers.*.mlp.shared_mlp.down_proj rowwise",
-     "model.layers.*.mlp.shared_mlp.gate_up_proj colwise", 8, shardwise::finding_kind::packed_cut_plainly,
-     "error: model.layers.*.mlp.shared_mlp.gate_up_proj is gate|up side by side, 4096 rows, and colwise cuts it as "
-     "one: the first ranks get parts of gate only, the last of up; use packed_colwise"},
+    {"two shared experts in one weight were cut as if they were one", "NVIDIA/TensorRT-LLM#15297", "",
+     R"(layers.{1-26}.mlp.shared_experts.gate_up_proj.weight 5632x2048
+layers.{1-26}.mlp.shared_experts.down_proj.weight 2048x2816)",
+     "", 2, shardwise::finding_kind::unlike_layout,
+     "error: 'layers.*.mlp.shared_experts.gate_up_proj.weight' is 4 groups laid side by side, and packed_colwise cuts "
+     "it as 2, so that each rank would get parts of the wrong ones; use colwise.groups(n)",
+     0, fault_plans::shared_as_one, 0, fault_plans::two_shared_experts, fault_plans::shared_one_by_one},
     {"128 x 128 blocks of FP8 do not divide the shard", "sgl-project/sglang#3345 vllm-project/vllm#52997", "",
      R"(model.layers.{0-2}.mlp.{gate_proj,up_proj}.weight 18432x7168 F8_E4M3
 model.layers.{0-2}.mlp.{gate_proj,up_proj}.weight_scale_inv 144x56 F32

@@ -12,10 +12,11 @@
 namespace sw = shardwise;
 
 namespace {
-sw::audit_report report_of(const fault& f, const text_plan& rows, const sw::tree& model, int tp) {
+sw::audit_report report_of(const fault& f, const text_plan& rows, sw::plan_view ours, const sw::tree& model, int tp) {
   sw::audit_options options;
   options.least_features = f.least_features;
-  if (f.ours.size() != 0) return audited(f.ours, model, tp, options);
+  options.layout = f.layout;
+  if (ours.size() != 0) return audited(ours, model, tp, options);
   const sw::imported_plan plan = rows.import();
   options.renamed = plan.renamed().begin();
   options.renamed_count = plan.renamed().size();
@@ -29,9 +30,10 @@ struct reports {
 reports reports_of(const fault& f) {
   text_model m = well_known_model(f.model);
   m.add(f.lines);
-  sw::audit_report right = report_of(f, m.plan, m.tree, f.right_tp != 0 ? f.right_tp : f.tp);
+  const sw::plan_view ours = f.right.size() != 0 ? f.right : f.ours;
+  sw::audit_report right = report_of(f, m.plan, ours, m.tree, f.right_tp != 0 ? f.right_tp : f.tp);
   m.plan.edit(f.edits);
-  return {report_of(f, m.plan, m.tree, f.tp), std::move(right)};
+  return {report_of(f, m.plan, f.ours, m.tree, f.tp), std::move(right)};
 }
 
 // "huggingface/transformers#47253" as a link; GitHub leads from an issue to a pull request. Without a number: the
