@@ -71,8 +71,6 @@ inline answer run_check(const options& o) {
   const chosen_plan plan = choose_plan(o.plan(), model.config());
   sw::audit_options how;
   how.memory_bandwidth = o.bandwidth * 1e12;
-  how.context = o.context;
-  how.batch = o.batch;
   if (plan.file) {
     how.renamed = plan.file->renamed().data();
     how.renamed_count = plan.file->renamed().size();
