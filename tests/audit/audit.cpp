@@ -89,6 +89,29 @@ TEST_CASE("a subtree of which nothing is cut is one finding, and what is small i
         "model.layers.*.gate, model.router");
 }
 
+TEST_CASE("a model most of which is whole with a reason is clean, and a note says how much it is", "[audit]") {
+  sw::tree t;
+  t.add("lm_head.weight", sw::dtype::bf16, {64, 32}).add("body.experts", sw::dtype::bf16, {8, 64, 32});
+  t.add("body.router.weight", sw::dtype::bf16, {8, 32});
+  static constexpr auto whole = sw::plan({
+      {"lm_head", sw::colwise_gather_output},
+      {"body.experts", sw::replicate("no plan yet")},
+      {"body.router", sw::replicate("every rank needs all scores")},
+  });
+  const sw::audit_report r = sw::audit(whole, t, 4);
+  CHECK(r.clean());
+  REQUIRE(r.findings.size() == 1);
+  // 33,280 of 37,376 bytes; three quarters of them are more than a share.
+  CHECK(text_of(r.findings[0]) ==
+        "note: 33.3 kB of 37.4 kB is whole on every rank, as the plan says: most of it \"no plan yet\"; rows that cut "
+        "it would save a rank up to 25.0 kB");
+  CHECK(r.findings[0].bytes == 24960);
+
+  static constexpr auto cut = whole.with({{"body.experts", sw::colwise}});
+  CHECK_FALSE(sw::audit(cut, t, 4).has(sw::finding_kind::whole_on_every_rank));
+  CHECK(sw::audit(whole, t, 1).findings.empty());
+}
+
 TEST_CASE("a table that is looked up in costs memory and no time, and experts what a token reads of them", "[audit]") {
   rows p = right_plan();
   const sw::audit_report table = p.without("model.embed_tokens").audit(decoder(), 2);

@@ -218,6 +218,25 @@ class whole_check {
   std::size_t rest_bytes_ = 0;
 };
 
+/// A reason makes what is whole right; it does not make it small.
+inline void note_what_is_whole_with_a_reason(const facts& all, audit_report& r) {
+  std::map<std::string_view, std::size_t> by_reason;
+  std::size_t whole = 0;
+  for (const audited& g : all.groups) {
+    if (g.tied() || g.is_cut() || !g.x.covered() || all.rule_of(g).how.reason.empty()) continue;
+    by_reason[all.rule_of(g).how.reason] += g.bytes();
+    whole += g.bytes();
+  }
+  if (all.tp == 1 || 2 * whole <= r.bytes) return;
+  const auto most = std::max_element(by_reason.begin(), by_reason.end(),
+                                     [](const auto& a, const auto& b) { return a.second < b.second; });
+  finding& f = findings(r).add(finding_kind::whole_on_every_rank, severity::note, "");
+  f.bytes = static_cast<std::size_t>(static_cast<double>(whole) * (1 - 1.0 / all.tp));
+  f.text = bytes_text(whole) + " of " + bytes_text(r.bytes) +
+           " is whole on every rank, as the plan says: most of it \"" + std::string(most->first) + "\"";
+  f.fix = "rows that cut it would save a rank up to " + bytes_text(f.bytes);
+}
+
 inline void check_whole(const facts& all, audit_report& r) {
   if (all.tp > 1 && r.cut == 0 && r.parameters != 0) {
     finding& f = findings(r).add(finding_kind::nothing_cut, severity::error, "");
@@ -231,6 +250,7 @@ inline void check_whole(const facts& all, audit_report& r) {
                                   : "compare the patterns of the plan with the names of the model, prefix first";
   }
   whole_check(all, r).run();
+  note_what_is_whole_with_a_reason(all, r);
 }
 
 }  // namespace detail
