@@ -9,7 +9,6 @@
 #include "shardwise/checkpoint/config.hpp"
 #include "shardwise/checkpoint/detail/json.hpp"
 #include "shardwise/checkpoint/detail/mapped_file.hpp"
-#include "shardwise/match/match.hpp"
 #include "shardwise/models.hpp"
 #include "shardwise/plan/import.hpp"
 
@@ -40,7 +39,6 @@ inline sw::imported_plan read_plan(const std::filesystem::path& path, sw::parall
     if (row.value.get(style) != simdjson::SUCCESS) {
       throw sw::plan_error(where, ": the style of ", sw::detail::in_quotes(row.key), " is no text");
     }
-    if (plan.size() + 1 == sw::no_rule) throw sw::plan_error(where, " has more rules than ", plan.size());
     try {
       plan.add(row.key, style);
     } catch (const sw::plan_error& why) {

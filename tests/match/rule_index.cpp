@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "shardwise/plan/import.hpp"
 
 namespace sw = shardwise;
 
@@ -141,6 +142,20 @@ TEST_CASE("the index of a plan's rules answers as its rules one by one, for any 
   CHECK(modules > 2000);
   CHECK(ties > 500);
   CHECK(refused > 500);
+}
+
+TEST_CASE("a pattern whose braces stand for more than can be written out is matched all the same", "[match]") {
+  sw::imported_plan plan;
+  std::string pattern = "{a,b,c,d,e,f,g,h}", name = "h";
+  for (int i = 0; i < 10; ++i) {
+    pattern += ".{a,b,c,d,e,f,g,h}";
+    name += ".b";
+  }
+  plan.add(pattern, "colwise");
+  const sw::rule_index index(plan);
+  CHECK(index.module(name).rule == 0);
+  CHECK(index.parameter(name + ".weight").rule == 0);
+  CHECK(index.module(name.substr(2)).rule == sw::no_rule);
 }
 
 TEST_CASE("the dots of a name are found wherever they are", "[match]") {

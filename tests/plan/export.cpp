@@ -56,6 +56,8 @@ TEST_CASE("a plan is written in Hugging Face's words, with its choices written o
 TEST_CASE("what Hugging Face's words cannot say is noted", "[plan]") {
   using Catch::Matchers::StartsWith;
   CHECK_THAT(noted({"qkv", sw::colwise.groups(3)}), StartsWith("packed_colwise of 3 groups"));
+  CHECK_THAT(noted({"{a,b}.{a,b}.{a,b}.{a,b}.{a,b}.{a,b}.{a,b}.{a,b}.{a,b}.{a,b}.{a,b}", sw::colwise}),
+             StartsWith("its braces stand for more than 256 names"));
   CHECK_THAT(noted({"head", sw::colwise_gather_output.groups(2)}), StartsWith("colwise_gather_output of 2 groups"));
   CHECK_THAT(noted({"q", sw::colwise.units("num_heads")}, 1), StartsWith("units(\"num_heads\")"));
   CHECK_THAT(noted({"down", sw::packed_rowwise<2>}, 1), StartsWith("its packed_rowwise speaks of the parameters only"));

@@ -106,6 +106,19 @@ TEST_CASE("the same pattern twice is one row, and with another style refused", "
                        says("the same pattern has two styles, colwise and rowwise: a"));
 }
 
+TEST_CASE("a plan has as many rows as an owner can count, each known by its pattern", "[plan]") {
+  sw::imported_plan plan;
+  for (std::size_t i = 0; i < sw::max_rules; ++i) plan.add("layers." + std::to_string(i), "colwise");
+  CHECK_THROWS_MATCHES(plan.add("one", "colwise"), sw::plan_error, says("65535 rows at most"));
+  plan.add("layers.65534", "colwise");  // is there already
+  CHECK(plan.size() == sw::max_rules);
+  // What is left is still known.
+  static constexpr auto expert = sw::plan({{"layers.0", sw::grouped_gemm}});
+  plan.leave_to(expert).replace("layers.65534", "rowwise");
+  REQUIRE(plan.size() == sw::max_rules - 1);
+  CHECK(sw::plan_view(plan)[plan.size() - 1].how.kind == sw::style_kind::rowwise);
+}
+
 TEST_CASE("an expert-parallel plan says so of its rows and has no experts that are cut", "[plan]") {
   sw::imported_plan plan(sw::parallelism::expert);
   plan.add("mlp.experts", "ep_dispatch_experts").add("mlp.experts.up", "grouped_gemm").add("mlp.gate", "colwise");

@@ -215,7 +215,8 @@ class rule_index {
     f.rule = static_cast<std::uint16_t>(i);
     f.segments = r.pattern.count;
     f.numbers = r.matching == dialect::hugging_face;
-    if (r.pattern.count != 0 && !r.deep && (!f.numbers || gaps_are_starred(r.pattern))) {
+    const bool known_texts = r.pattern.count != 0 && !r.deep && (!f.numbers || gaps_are_starred(r.pattern));
+    if (known_texts && detail::written_out(r.pattern) <= detail::most_written_out) {
       detail::segments path = r.pattern;
       return add_forms(f, path, 0);
     }

@@ -68,17 +68,6 @@ class exported_plan {
 
 namespace detail {
 
-/// The dotted text of a path, for as long as this lives.
-class joined_path {
- public:
-  explicit joined_path(const segments& s) : size_(length_of(s)) { write_path(s, text_); }
-  std::string_view view() const { return {text_, size_}; }
-
- private:
-  char text_[max_segments * (max_segment_bytes + 1)];
-  std::size_t size_;
-};
-
 // Row by row, of what a pattern alone tells.
 class row_exporter {
  public:
@@ -117,6 +106,11 @@ class row_exporter {
     if (r.overrides != 0) {
       out_.note(pattern.view(), error("an override, which Hugging Face does not have: there a row of the parameter's "
                                       "own beats it; export the plan with the tree of a model"));
+    }
+    if (written_out(r.pattern) > most_written_out) {
+      out_.note(pattern.view(), error("its braces stand for more than ", most_written_out,
+                                      " names, which Hugging Face would need a row for each of"));
+      return;
     }
     segments path = r.pattern;
     expand(path, 0, pattern.view(), name);

@@ -167,14 +167,15 @@ class imported_plan {
   parallelism over() const { return over_; }
 
   /// Adds a row. Throws `plan_error` for an unknown or removed style, a malformed pattern, a pattern that is there with
-  /// another style, and `moe_tp_experts` in an expert-parallel plan, whose experts are whole.
+  /// another style, `moe_tp_experts` in an expert-parallel plan, whose experts are whole, and for more than
+  /// `max_rules` rows.
   imported_plan& add(std::string_view pattern, std::string_view style_text) {
     const rule r = made(pattern, style_text);
-    if (const rule* known = find(r)) {
-      detail::same_pattern_needs_same_style("", *known, r);
+    if (const std::size_t known = find(r); known != npos) {
+      detail::same_pattern_needs_same_style("", rules_[known], r);
       return *this;
     }
-    rules_.push(r);
+    push(r);
     note_renamed(pattern, style_text);
     return *this;
   }
@@ -183,8 +184,8 @@ class imported_plan {
   /// there with another style.
   imported_plan& add(plan_view rows) {
     for (const rule& row : rows) {
-      if (const rule* known = find(row)) {
-        detail::same_pattern_needs_same_style("", *known, row);
+      if (const std::size_t known = find(row); known != npos) {
+        detail::same_pattern_needs_same_style("", rules_[known], row);
         continue;
       }
       rule r = row;
@@ -197,7 +198,7 @@ class imported_plan {
       r.text = "";
       r.over = over_;
       refuse_tensor_style(r);
-      rules_.push(r);
+      push(r);
     }
     return *this;
   }
@@ -206,15 +207,13 @@ class imported_plan {
   /// row. An added row must match something (`shard` throws where it does not), since it was meant to. Throws as `add`.
   imported_plan& replace(std::string_view pattern, std::string_view style_text) {
     rule r = made(pattern, style_text);
-    for (std::size_t i = 0; i < rules_.size(); ++i) {
-      if (!rules_[i].same_pattern(r)) continue;
-      rules_[i].how = r.how;
+    if (const std::size_t known = find(r); known != npos) {
+      rules_[known].how = r.how;
       forget_renamed(pattern);
-      note_renamed(pattern, style_text);
-      return *this;
+    } else {
+      r.optional = false;
+      push(r);
     }
-    r.optional = false;
-    rules_.push(r);
     note_renamed(pattern, style_text);
     return *this;
   }
@@ -230,11 +229,11 @@ class imported_plan {
       }
       return false;
     };
-    detail::list<rule> kept;
-    for (const rule& row : rules_) {
-      if (!taken(row)) kept.push(row);
+    detail::list<rule> all = static_cast<detail::list<rule>&&>(rules_);
+    index_ = detail::name_index{};
+    for (const rule& row : all) {
+      if (!taken(row)) push(row);
     }
-    rules_ = static_cast<detail::list<rule>&&>(kept);
     return *this;
   }
 
@@ -264,11 +263,13 @@ class imported_plan {
                          "ep_dispatch_experts and its parameters are grouped_gemm"));
     detail::raise(e);
   }
-  const rule* find(const rule& r) const {
-    for (const rule& known : rules_) {
-      if (known.same_pattern(r)) return &known;
-    }
-    return nullptr;
+  static constexpr std::size_t npos = detail::name_index::npos;
+  // The index of the row of this pattern.
+  std::size_t find(const rule& r) const { return index_.find(detail::joined_path(r.pattern).view()); }
+  void push(const rule& r) {
+    if (rules_.size() == max_rules) detail::raise(plan_error("a plan has ", max_rules, " rows at most"));
+    index_.add(texts_.keep(detail::joined_path(r.pattern).view()), rules_.size());
+    rules_.push(r);
   }
   void note_renamed(std::string_view pattern, std::string_view style_text) {
     const std::string_view now = renamed_to(style_text);
@@ -286,6 +287,7 @@ class imported_plan {
   detail::text_store texts_;
   detail::list<rule> rules_;
   detail::list<renamed_style> renamed_;
+  detail::name_index index_;  // rows by their patterns
 };
 
 }  // namespace v0

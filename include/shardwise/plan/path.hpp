@@ -129,6 +129,17 @@ constexpr void write_path(const segments& s, char* out) {
     for (char c : s.at[i].view()) *out++ = c;
   }
 }
+/// The dotted text of a path, for as long as this lives.
+class joined_path {
+ public:
+  explicit joined_path(const segments& s) : size_(length_of(s)) { write_path(s, text_); }
+  std::string_view view() const { return {text_, size_}; }
+
+ private:
+  char text_[max_segments * (max_segment_bytes + 1)];
+  std::size_t size_;
+};
+
 /// For errors: the dotted text of a path is appended.
 inline void append_path(error& e, const segments& s) {
   for (std::size_t i = 0; i < s.count; ++i) {

@@ -22,6 +22,9 @@ constexpr void same_pattern_needs_same_style(const char* pattern_as_written, con
 }
 }  // namespace detail
 
+/// Rows that a plan may have: 16 bits hold which one owns a parameter.
+inline constexpr std::size_t max_rules = 65535;
+
 /// Any plan, seen without its size: rules that somebody else keeps alive. Plans have static storage as a rule.
 class plan_view {
  public:

@@ -100,6 +100,24 @@ void each_choice(const segment& choice, F f) {
   }
 }
 
+/// How many texts the braces of a pattern stand for, at most `most_written_out` + 1: a pattern of twelve segments may
+/// stand for more than can be written out.
+inline constexpr std::size_t most_written_out = 256;
+constexpr std::size_t written_out(const segments& pattern) {
+  std::size_t all = 1;
+  for (std::size_t i = 0; i < pattern.count; ++i) {
+    if (pattern.at[i].kind != segment::choice) continue;
+    std::size_t choices = 1;
+    for (const char c : pattern.at[i].view().substr(pattern.at[i].view().find('{'))) {
+      if (c == '}') break;
+      choices += c == ',' ? 1 : 0;
+    }
+    all *= choices;
+    if (all > most_written_out) return most_written_out + 1;
+  }
+  return all;
+}
+
 }  // namespace detail
 
 /// A pattern and a style. The pattern is kept split, so that a prefix can be put in front without joining strings; its
