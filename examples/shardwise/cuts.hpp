@@ -101,7 +101,7 @@ inline std::string module_fault(const sw::style& how, const module_facts& m, std
     return named +
            ": ep_dispatch_experts belongs in an expert-parallel plan; for tensor parallelism use moe_tp_experts";
   }
-  if (experts && (is("Linear") || is("Embedding") || is("Norm"))) {
+  if (experts && (is("Linear") || is("Embedding") || is("Norm") || is("Conv") || is("Identity"))) {
     return named + " is a " + std::string(class_name) + ", and ep_dispatch_experts is for the module of the experts";
   }
   return {};

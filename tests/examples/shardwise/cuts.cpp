@@ -144,6 +144,28 @@ std::map<std::string, std::string> parsed(const std::string& json) {
 
 }  // namespace
 
+TEST_CASE("a style is put on a module of each class as Hugging Face puts it, or refused where it refuses") {
+  simdjson::dom::parser parser;
+  const element json = parser.load(SHARDWISE_TEST_DATA "/styles.json");
+  std::size_t taken = 0, refused = 0;
+  for (const auto style : simdjson::dom::object(json["styles"])) {
+    const tool::sw::style how = tool::sw::parse_style(style.key);
+    const bool expert = how.kind == tool::sw::style_kind::ep_dispatch_experts;
+    const auto over = expert ? tool::sw::parallelism::expert : tool::sw::parallelism::tensor;
+    for (const auto c : simdjson::dom::object(style.value["module_half"])) {
+      std::string_view name = c.key;
+      if (name == "experts") name = "Experts";
+      if (name.starts_with("transformers ")) name.remove_prefix(std::string_view("transformers ").size());
+      INFO(style.key << " on " << name);
+      const bool error = !c.value["error"].error();
+      CHECK(tool::detail::module_fault(how, {"layers.0.x", true}, name, over).empty() != error);
+      ++(error ? refused : taken);
+    }
+  }
+  CHECK(taken == 98);
+  CHECK(refused == 42);
+}
+
 TEST_CASE("every table of Hugging Face is cut as Hugging Face cuts it, and refused where it refuses") {
   const data all;
   const temporary_folder folder;
