@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "plans.hpp"
-#include "shardwise/audit/detail/json_writer.hpp"
 #include "shardwise/checkpoint/headers.hpp"
+#include "shardwise/detail/json_writer.hpp"
 #include "shardwise/match/match.hpp"
 #include "shardwise/shard/examine.hpp"
 #include "shardwise/shard/slice.hpp"

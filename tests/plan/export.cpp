@@ -7,7 +7,7 @@
 #include <string>
 
 #include "catch.hpp"
-#include "shardwise/audit/detail/json_writer.hpp"
+#include "shardwise/detail/json_writer.hpp"
 #include "shardwise/plan/import.hpp"
 
 namespace sw = shardwise;

@@ -8,10 +8,10 @@
 #include <utility>
 #include <vector>
 
-#include "shardwise/audit/detail/json_writer.hpp"
 #include "shardwise/audit/detail/survey.hpp"
 #include "shardwise/audit/detail/words.hpp"
 #include "shardwise/audit/report.hpp"
+#include "shardwise/detail/json_writer.hpp"
 
 namespace shardwise {
 inline namespace v0 {

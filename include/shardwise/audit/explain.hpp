@@ -7,13 +7,13 @@
 #include <string_view>
 #include <vector>
 
-#include "shardwise/audit/detail/json_writer.hpp"
 #include "shardwise/audit/detail/legality.hpp"
 #include "shardwise/audit/detail/nearest.hpp"
 #include "shardwise/audit/detail/survey.hpp"
 #include "shardwise/audit/detail/words.hpp"
 #include "shardwise/audit/report.hpp"
 #include "shardwise/checkpoint/detail/text.hpp"
+#include "shardwise/detail/json_writer.hpp"
 
 namespace shardwise {
 inline namespace v0 {

@@ -3,8 +3,8 @@
 #pragma once
 #include <string>
 
-#include "shardwise/audit/detail/json_writer.hpp"
 #include "shardwise/audit/report.hpp"
+#include "shardwise/detail/json_writer.hpp"
 
 namespace shardwise {
 inline namespace v0 {

@@ -7,11 +7,11 @@
 #include <vector>
 
 #include "shardwise/audit/detail/cache.hpp"
-#include "shardwise/audit/detail/json_writer.hpp"
 #include "shardwise/audit/detail/legality.hpp"
 #include "shardwise/audit/detail/survey.hpp"
 #include "shardwise/audit/detail/words.hpp"
 #include "shardwise/audit/report.hpp"
+#include "shardwise/detail/json_writer.hpp"
 
 namespace shardwise {
 inline namespace v0 {

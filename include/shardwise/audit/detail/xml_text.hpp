@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "shardwise/audit/detail/json_writer.hpp"
+#include "shardwise/detail/json_writer.hpp"
 
 namespace shardwise {
 inline namespace v0 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "shardwise/audit/detail/json_writer.hpp"
+#include "shardwise/detail/json_writer.hpp"
 
 #include <simdjson.h>
 
