@@ -75,7 +75,8 @@ inline answer run_check(const options& o) {
     how.renamed = plan.file->renamed().data();
     how.renamed_count = plan.file->renamed().size();
   }
-  const sw::audit_report report = sw::audit(plan.rules, model.tree(), o.tp == 0 ? 2 : o.tp, how);
+  const sw::detail::survey names(plan.rules, model.tree());  // a hundred thousand of them are matched once
+  const sw::audit_report report = sw::detail::report_of(names, o.tp == 0 ? 2 : o.tp, how);
   sw::sizes_options sizes;
   sizes.context = o.context;
   sizes.batch = o.batch;
@@ -83,7 +84,7 @@ inline answer run_check(const options& o) {
     const auto types = model.config().texts(section, "layer_types");
     if (types && sizes.layer_types.empty()) sizes.layer_types.assign(types->begin(), types->end());
   }
-  const sw::size_table table = sw::sizes(plan.rules, model.tree(), sizes);
+  const sw::size_table table = sw::detail::sizes_of(names, sizes);
   answer a;
   a.exit = report.clean() ? 0 : 1;
   if (!o.json) {

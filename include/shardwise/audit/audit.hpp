@@ -15,7 +15,7 @@ inline namespace v0 {
 /// hundred thousand parameters takes well under a second. Never throws for what it can report: whatever `shard` would
 /// refuse is a finding, and all of it, not the first.
 inline audit_report audit(plan_view plan, const tree& model, int tp, const audit_options& options = {}) {
-  return detail::report_of(plan, model, tp, options);
+  return detail::report_of({plan, model, options.layout}, tp, options);
 }
 
 /// The same of an imported plan: it reports the styles that Hugging Face has renamed, too.
@@ -23,7 +23,7 @@ inline audit_report audit(const imported_plan& plan, const tree& model, int tp, 
   audit_options with_names = options;
   with_names.renamed = plan.renamed().data();
   with_names.renamed_count = plan.renamed().size();
-  return detail::report_of(plan, model, tp, with_names);
+  return audit(plan_view(plan), model, tp, with_names);
 }
 
 }  // namespace v0

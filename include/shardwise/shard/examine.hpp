@@ -91,11 +91,13 @@ constexpr bool stays_cut(plan_view rules, std::string_view name, std::uint16_t r
   return owner == no_rule || owner != rule;
 }
 
-/// Rule `who.rule`, known to own the parameter, applied to it.
+/// What `find_parameter_rule` gave for the parameter, applied to it at no number of ranks: never `does_not_divide`.
 inline examined examine_owned(plan_view rules, const tree& model, std::string_view name, const tensor_shape& shape,
                               owner who, layout_view layout) {
   examined x;
   x.who = who;
+  if (who.tied_with != no_rule) x.why = refusal::tie;
+  if (x.refused() || !x.covered()) return x;
   const rule& r = rules[who.rule];
   const bool is_bias = name == "bias" || name.ends_with(".bias");
   const cut_choice choice = cut_by(r.how, shape.dims(), is_bias);
@@ -155,14 +157,7 @@ inline examined examine_owned(plan_view rules, const tree& model, std::string_vi
 /// parameter that no rule covers is whole, and no refusal: `examined::covered`.
 inline examined examine(plan_view plan, const tree& model, std::string_view name, const tensor_shape& shape, int tp,
                         layout_view layout = {}) {
-  examined x;
-  x.who = find_parameter_rule(plan, name);
-  if (x.who.tied_with != no_rule) {
-    x.why = refusal::tie;
-    return x;
-  }
-  if (!x.covered()) return x;
-  x = detail::examine_owned(plan, model, name, shape, x.who, layout);
+  examined x = detail::examine_owned(plan, model, name, shape, find_parameter_rule(plan, name), layout);
   if (!x.refused() && !x.divides(tp)) x.why = refusal::does_not_divide;
   return x;
 }

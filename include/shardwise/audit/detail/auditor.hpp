@@ -18,8 +18,9 @@ namespace shardwise {
 inline namespace v0 {
 namespace detail {
 
-/// The report of `audit`.
-inline audit_report report_of(plan_view plan, const tree& model, int tp, const audit_options& options) {
+/// The report of `audit`, out of a survey with the layout of `options`.
+inline audit_report report_of(const survey& s, int tp, const audit_options& options) {
+  const tree& model = s.model();
   audit_report r;
   r.tp = tp;
   r.parameters = model.size();
@@ -31,7 +32,7 @@ inline audit_report report_of(plan_view plan, const tree& model, int tp, const a
     f.fix = "it is the number of ranks, at least 1 and at most 65536";
     return r;
   }
-  const facts all(plan, model, tp, options);
+  const facts all(s, tp, options);
   for (const audited& g : all.groups) {
     if (g.tied()) continue;
     if (g.is_cut()) r.cut += g.count;
@@ -42,7 +43,6 @@ inline audit_report report_of(plan_view plan, const tree& model, int tp, const a
     r.least_rank_bytes += on(tp - 1);
   }
   if (tp > 1) {
-    const survey s(plan, model, options.layout);
     for (const collective_class& c : s.collectives()) {
       const std::size_t calls = c.calls * s.modules()[c.module].count;
       (c.op == collective::all_reduce ? r.all_reduces : r.gathers) += calls;

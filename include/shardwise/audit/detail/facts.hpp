@@ -9,41 +9,18 @@
 #include <unordered_map>
 #include <vector>
 
+#include "shardwise/audit/detail/names.hpp"
+#include "shardwise/audit/detail/survey.hpp"
 #include "shardwise/audit/options.hpp"
 #include "shardwise/audit/report.hpp"
+#include "shardwise/match/match.hpp"
 #include "shardwise/match/tree_coverage.hpp"
+#include "shardwise/model/tree.hpp"
 #include "shardwise/shard/examine.hpp"
 
 namespace shardwise {
 inline namespace v0 {
 namespace detail {
-
-/// The name with a star for each number: of a layer, of an expert.
-inline std::string starred(std::string_view name) {
-  std::string out;
-  out.reserve(name.size());
-  for (std::size_t begin = 0, i = 0; i <= name.size(); ++i) {
-    if (i != name.size() && name[i] != '.') continue;
-    if (begin != 0) out += '.';
-    const std::string_view segment = name.substr(begin, i - begin);
-    is_number(segment.data(), segment.size()) ? out += '*' : out += segment;
-    begin = i + 1;
-  }
-  return out;
-}
-/// The last segment.
-constexpr std::string_view leaf_of(std::string_view name) {
-  const std::size_t dot = name.rfind('.');
-  return dot == std::string_view::npos ? name : name.substr(dot + 1);
-}
-inline std::string dotted(std::string_view module, std::string_view leaf) {
-  return module.empty() ? std::string(leaf) : std::string(module) + "." + std::string(leaf);
-}
-inline std::string pattern_text(const rule& r) {
-  std::string text(length_of(r.pattern), ' ');
-  write_path(r.pattern, text.data());
-  return text;
-}
 
 /// Parameters of one starred name, shape, dtype and rule.
 struct audited {
@@ -70,44 +47,27 @@ struct audited {
   bool cut_on_input() const { return is_cut() && shape.dims() >= 2 && x.how.dim + 1 == static_cast<int>(shape.dims()); }
 };
 
-/// The model as an audit sees it.
+/// A survey as an audit at `ranks` ranks sees it.
 class facts {
  public:
-  facts(plan_view plan, const tree& model, int ranks, const audit_options& o)
-      : rules(plan), tree_(&model), tp(ranks), options(o), use(plan) {
-    group_of_.resize(model.size());
-    for (std::size_t i = 0; i < model.size(); ++i) group_of_[i] = group(model[i].name, model[i].type, model[i].shape);
-    for (const tied_name& t : model.ties()) {
-      const tree_entry& e = model[t.kept];
-      const std::size_t g = group(t.alias, e.type, e.shape);
-      groups[g].kept = group_of_[t.kept];
-      aliases_.emplace(t.alias, g);
-    }
-    for (const audited& g : groups) use.modules_above(g.name);
-    // Alike names are matched alike, but by a rule of ours that has a number.
-    bool numbers = false;
-    for (std::size_t r = 0; r < rules.size(); ++r) {
-      numbers |= !use.used(r) && rules[r].matching == dialect::shardwise && has_number(rules[r]);
-    }
-    if (numbers) {
-      for (const tree_entry& e : model) use.modules_above(e.name);
-    }
+  facts(const survey& all, int ranks, const audit_options& o)
+      : rules(all.rules()), tp(ranks), options(o), use(all.use()), survey_(all) {
+    group_of_.reserve(all.parameters().size());
+    for (const parameter_class& p : all.parameters()) group_of_.push_back(group(p));
   }
 
-  const tree& model() const { return *tree_; }
+  const tree& model() const { return survey_.model(); }
   const rule& rule_of(const audited& g) const { return rules[g.x.who.rule]; }
   std::string_view style_of(const audited& g) const {
     return g.x.covered() ? rule_of(g).how.name() : std::string_view("no rule");
   }
   /// The parameter of this very name, or null.
   const audited* find(std::string_view name) const {
-    if (const auto alias = aliases_.find(name); alias != aliases_.end()) return &groups[alias->second];
-    const std::size_t i = tree_->find(name);
-    return i == tree::npos ? nullptr : &groups[group_of_[i]];
+    return model().find(name) == tree::npos ? nullptr : &groups[group_of_[survey_.find_parameter(name)]];
   }
   /// A number of the config that the parameter belongs to; 0 where there is none.
   std::size_t number(std::string_view name, std::string_view field) const {
-    const std::int64_t* n = tree_->find_number(name, field);
+    const std::int64_t* n = model().find_number(name, field);
     return n == nullptr || *n < 0 ? 0 : static_cast<std::size_t>(*n);
   }
   /// The rule of a module, `no_rule` without one.
@@ -119,67 +79,49 @@ class facts {
   }
 
   plan_view rules;
-
- private:
-  const tree* tree_;
-
- public:
   int tp;
   const audit_options& options;
-  rule_use use;
+  const rule_use& use;
   std::vector<audited> groups;  ///< in the order of the model, tied names last
 
  private:
-  // May a pattern mean one number alone, by a segment or an alternative of digits? "post_norm_2" does not.
-  static bool has_number(const rule& r) {
-    for (std::size_t i = 0; i < r.pattern.count; ++i) {
-      std::size_t letters = 0, digits = 0;
-      for (const char c : r.pattern.at[i].view()) {
-        if (c == '{' || c == ',' || c == '}') {
-          if (digits != 0 && letters == 0) return true;
-          letters = digits = 0;
-        } else {
-          ++(c >= '0' && c <= '9' ? digits : letters);
-        }
+  // The index of the group of a class, which is made if it is the first of it: a survey that does not fold has alike
+  // ones apart.
+  std::size_t group(const parameter_class& p) {
+    const bool apart = !survey_.folded();
+    std::string subject = apart ? starred(p.name) : std::string(p.name);
+    const std::size_t kept = p.owns_bytes() ? audited::npos : group_of_[p.alias_of];
+    if (apart) {
+      std::string key = subject;
+      for (const std::size_t n : {std::size_t{p.what.who.rule}, static_cast<std::size_t>(p.type), kept}) {
+        key += ' ' + std::to_string(n);
       }
-      if (digits != 0 && letters == 0) return true;
-    }
-    return false;
-  }
-
-  // The index of the group of a parameter, which is made if it is the first of it.
-  std::size_t group(std::string_view name, dtype type, const tensor_shape& shape) {
-    const owner who = use.parameter(name);
-    std::string key = starred(name);
-    const std::size_t subject = key.size();
-    key += ' ' + std::to_string(who.rule) + ' ' + std::to_string(static_cast<int>(type));
-    for (const std::size_t n : shape) key += ' ' + std::to_string(n);
-    const auto [at, made] = index_.emplace(std::move(key), groups.size());
-    if (!made) {
-      ++groups[at->second].count;
-      return at->second;
+      for (const std::size_t n : p.shape) key += ' ' + std::to_string(n);
+      const auto [at, made] = index_.emplace(std::move(key), groups.size());
+      if (!made) {
+        groups[at->second].count += p.count;
+        return at->second;
+      }
     }
     audited g;
-    g.subject = at->first.substr(0, subject);
-    g.name = name;
-    g.type = type;
-    g.shape = shape;
-    g.count = 1;
-    g.x.who = who;
-    if (who.tied_with != no_rule) {
-      g.x.why = refusal::tie;
-    } else if (who.rule != no_rule) {
-      g.x = examine_owned(rules, *tree_, name, shape, who, options.layout);
+    g.subject = std::move(subject);
+    g.name = p.first;
+    g.type = p.type;
+    g.shape = p.shape;
+    g.x = p.what;
+    g.count = p.count;
+    g.kept = kept;
+    if (g.x.covered() && g.x.why != refusal::tie) {
       if (!g.x.refused() && !g.x.divides(tp)) g.x.why = refusal::does_not_divide;
-      g.level = matches_parameter(rules[who.rule], split_name(name));
+      g.level = matches_parameter(rules[g.x.who.rule], split_name(g.name));
     }
     groups.push_back(std::move(g));
     return groups.size() - 1;
   }
 
+  const survey& survey_;
   std::unordered_map<std::string, std::size_t> index_;
-  std::unordered_map<std::string_view, std::size_t> aliases_;
-  std::vector<std::size_t> group_of_;
+  std::vector<std::size_t> group_of_;  // of each class
 };
 
 /// Adds findings to a report, those that differ in their subject only to one.

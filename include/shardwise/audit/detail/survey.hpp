@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A plan matched once against a tree, at no number of ranks yet: what the views of the audit are calculated from.
+// A plan matched once against a tree, at no number of ranks yet: what the audit and its views are calculated from.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -7,10 +7,10 @@
 #include <string_view>
 #include <vector>
 
-#include "shardwise/audit/detail/facts.hpp"
-#include "shardwise/detail/digits.hpp"
+#include "shardwise/audit/detail/names.hpp"
 #include "shardwise/detail/list.hpp"
 #include "shardwise/match/match.hpp"
+#include "shardwise/match/tree_coverage.hpp"
 #include "shardwise/model/tree.hpp"
 #include "shardwise/shard/examine.hpp"
 #include "shardwise/shard/layout.hpp"
@@ -56,7 +56,7 @@ class survey {
  public:
   /// `fold`: false where each name is to stand for itself.
   survey(plan_view rules, const tree& model, layout_view layout = {}, bool fold = true)
-      : rules_(rules), model_(model), layout_(layout), by_stars_(fold && !speaks_of_numbers()) {
+      : rules_(rules), model_(model), layout_(layout), by_stars_(fold && !speaks_of_numbers()), use_(rules) {
     if (!build()) {  // layers of one name have different shapes: each name stands for itself
       parameters_.clear();
       modules_.clear();
@@ -73,6 +73,8 @@ class survey {
   plan_view rules() const { return rules_; }
   const tree& model() const { return model_; }
   layout_view layout() const { return layout_; }
+  /// Which rules speak of any of its names.
+  const rule_use& use() const { return use_; }
   /// False where each class is one name: some rule tells layers apart, or they differ in shape.
   bool folded() const { return by_stars_; }
   const std::vector<parameter_class>& parameters() const { return parameters_; }
@@ -96,20 +98,7 @@ class survey {
   }
 
  private:
-  // A rule or layout that names a number tells layers apart.
-  static bool names_a_number(const rule& r) {
-    for (std::size_t i = 0; i < r.pattern.count; ++i) {
-      const segment& s = r.pattern.at[i];
-      if (s.kind == segment::literal && is_number(s.text, s.size())) return true;
-      if (s.kind != segment::choice) continue;
-      bool digits = false;  // an alternative of digits alone
-      for (const char c : s.view()) {
-        if ((c == ',' || c == '}') && digits) return true;
-        digits = c == '{' || c == ',' || (digits && c >= '0' && c <= '9');
-      }
-    }
-    return false;
-  }
+  // Does a rule or a layout tell layers apart?
   bool speaks_of_numbers() const {
     for (const rule& r : rules_) {
       if (names_a_number(r)) return true;
@@ -138,7 +127,6 @@ class survey {
 
   std::size_t add(std::string_view name, dtype type, const tensor_shape& shape, std::size_t alias_of) {
     const std::string key = key_of(name);
-    const std::size_t module = add_module(module_of(name));
     std::size_t at = parameter_index_.find(key);
     if (at == name_index::npos) {
       parameter_class p;
@@ -146,9 +134,7 @@ class survey {
       p.name = texts_.keep(key);
       p.type = type;
       p.shape = shape;
-      p.what = examine(rules_, model_, name, shape, 1, layout_);
-      if (p.what.why == refusal::does_not_divide) p.what.why = refusal::none;
-      p.module = module;
+      p.what = examine_owned(rules_, model_, name, shape, use_.parameter(name), layout_);
       p.alias_of = alias_of;
       at = parameters_.size();
       parameters_.push_back(p);
@@ -157,7 +143,8 @@ class survey {
     parameter_class& p = parameters_[at];
     if (p.type != type || !(p.shape == shape) || p.alias_of != alias_of) return tree::npos;
     ++p.count;
-    module_class& m = modules_[module];
+    p.module = add_module(module_of(name));
+    module_class& m = modules_[p.module];
     if (leaf_of(name) == "weight" || (m.matrix == tree::npos && shape.dims() > 1)) m.matrix = at;
     return at;
   }
@@ -171,7 +158,7 @@ class survey {
       module_class m;
       m.first = name;
       m.name = texts_.keep(key);
-      m.who = find_module_rule(rules_, name);
+      m.who = use_.module(name);
       at = modules_.size();
       modules_.push_back(m);
       module_index_.add(modules_[at].name, at);
@@ -243,6 +230,7 @@ class survey {
   const tree& model_;
   layout_view layout_;
   bool by_stars_;
+  rule_use use_;
   text_store texts_;
   std::vector<parameter_class> parameters_;
   std::vector<module_class> modules_;
