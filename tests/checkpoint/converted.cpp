@@ -243,6 +243,13 @@ TEST_CASE("tensors that do not fit together are named with what they are") {
   }
   {
     counting c;
+    c.add("mlp.experts.0.down_proj.weight", {1, 1, 1, 1, 1, 1, 1, 1});
+    refused(c.source, rules,
+            "'mlp.experts.0.down_proj.weight' has 8 dims, the most that there may be, and is stacked to "
+            "'mlp.experts.down_proj'");
+  }
+  {
+    counting c;
     c.add("mlp.experts.0.gate_proj.weight", {2, 3}).add("mlp.experts.0.up_proj.weight", {2, 4});
     refused(c.source, rules, "'mlp.experts.0.up_proj.weight' is F32[2, 4]");
   }

@@ -165,6 +165,11 @@ TEST_CASE("a layout that takes a parameter apart, or pieces that do not fit, are
   CHECK_THROWS_MATCHES(
       sw::load(s, 0, file, mine.weights([&](std::size_t) { return tensor_view(&value, dtype::f32, {1}); })),
       sw::checkpoint_error, says("has the shape [1], and must be ["));
+  // Pieces of other sizes than those that were joined would be written beyond their places.
+  const sw::sharding other = sw::shard(plan_of("llama"), sw::tree_of(file), {.tp = 1});
+  CHECK_THROWS_MATCHES(
+      sw::load(other, 0, file, mine.weights([&](std::size_t) { return tensor_view(&value, dtype::f32, {1}); })),
+      sw::checkpoint_error, says("is none of those that were joined: give load the sharding and the rank"));
   CHECK(file.bytes_read() == before);
   CHECK(mine.find("model.layers.0.self_attn.qkv_proj.weight") != mine.npos);
   CHECK(mine.find("model.layers.0.self_attn.q_proj.weight") == mine.npos);

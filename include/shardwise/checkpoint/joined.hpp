@@ -59,12 +59,18 @@ class joined_tensors {
   /// What `load` takes for weights: `engine(t)` is asked for the engine's tensor `t`, and gives a `tensor_view` or a
   /// tensor that has `tensor_traits`; `load` fills the parts of it that the parameters are. Padding is not written to:
   /// allocate it zeroed. The result refers to this object, and to an `engine` that is an lvalue. Throws
-  /// `checkpoint_error` for a tensor of another shape.
+  /// `checkpoint_error` for a tensor of another shape, and for another sharding or rank.
   template <std::invocable<std::size_t> Engine>
   auto weights(Engine&& engine) const {
     return [this, kept = held<Engine>{std::forward<Engine>(engine)}](const sharded_parameter& p,
                                                                      const tensor_shape& local) mutable {
-      const place& at = places_[parameter_index_.find(p.name)];
+      const std::size_t known = parameter_index_.find(p.name);
+      if (known == npos || !is_piece(places_[known], local)) {
+        detail::raise(checkpoint_error("the piece ", detail::shape_text(local), " of ", detail::in_quotes(p.name),
+                                       " is none of those that were joined: give load the sharding and the rank that "
+                                       "joined was given"));
+      }
+      const place& at = places_[known];
       decltype(auto) tensor = kept.engine(at.tensor);
       return inside(tensor_traits<std::remove_cvref_t<decltype(tensor)>>::view(tensor), at, local);
     };
@@ -82,6 +88,15 @@ class joined_tensors {
     bool known = false;
   };
 
+  static bool is_piece(const place& at, const tensor_shape& local) {
+    if (!at.known) return local.elements() == 0;
+    bool is = true;
+    for (std::size_t d = 0; is && d < local.dims(); ++d) {
+      const std::size_t axis = at.where.axis[d];
+      is = axis < at.where.at.extent.dims() && at.where.at.extent[axis] == local[d];
+    }
+    return is;
+  }
   void place_part(std::size_t t, const part& p, const tensor_info& local) {
     bool all = !places_[p.tensor].known && p.from.dims() == local.shape.dims();
     for (std::size_t d = 0; all && d < local.shape.dims(); ++d) {

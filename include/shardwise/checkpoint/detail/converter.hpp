@@ -247,6 +247,11 @@ class converter {
           std::vector<assembly> pile;
           for (std::size_t n = begin; n < end; ++n) pile.push_back(assembly_of(members[n * kinds + from]));
           refuse_unlike(name, members, begin, end, from);
+          if (pile[0].shape.dims() == max_dims) {
+            raise(checkpoint_error(in_quotes(here(members[begin * kinds + from]).name), " has ", max_dims,
+                                   " dims, the most that there may be, and is stacked to ", in_quotes(name),
+                                   ", which would have one more"));
+          }
           side_by_side.push_back(stacked(std::move(pile)));
         }
         all.push_back(joined(rule, name, members, begin * kinds, std::move(side_by_side)));
