@@ -13,6 +13,7 @@
 #include "shardwise/checkpoint/conversions/not_supported.hpp"
 #include "shardwise/checkpoint/conversions/text.hpp"
 #include "shardwise/checkpoint/conversions/vision.hpp"
+#include "shardwise/detail/words.hpp"
 
 namespace shardwise {
 inline namespace v0 {
@@ -226,10 +227,7 @@ inline constexpr place sections[] = {
 inline const row* find(std::string_view key) {
   if (key.empty()) return nullptr;
   for (const row& r : table) {
-    for (std::size_t at = r.keys.find(key); at != std::string_view::npos; at = r.keys.find(key, at + 1)) {
-      const std::size_t end = at + key.size();
-      if ((at == 0 || r.keys[at - 1] == ' ') && (end == r.keys.size() || r.keys[end] == ' ')) return &r;
-    }
+    if (detail::has_word(r.keys, key)) return &r;
   }
   return nullptr;
 }

@@ -19,6 +19,7 @@
 #include "shardwise/checkpoint/folder.hpp"
 #include "shardwise/detail/list.hpp"
 #include "shardwise/model/tree.hpp"
+#include "shardwise/plan/path.hpp"
 
 namespace shardwise {
 inline namespace v0 {
@@ -54,8 +55,7 @@ class headers {
   template <class Source>
   void fill_classes(const Source& source) {
     for (const tree_entry& e : tree_) {
-      const std::size_t dot = e.name.rfind('.');
-      const std::string_view module = e.name.substr(0, dot == std::string_view::npos ? 0 : dot);
+      const std::string_view module = detail::module_of(e.name);
       const std::string_view name = source.class_of(module);
       if (!name.empty() && modules_.add(module, classes_.size())) classes_.push(texts_.keep(name));
     }

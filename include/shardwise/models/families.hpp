@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <string_view>
 
+#include "shardwise/detail/words.hpp"
 #include "shardwise/models/detail/compose.hpp"
 #include "shardwise/plan/import.hpp"
 
@@ -105,11 +106,7 @@ struct three_nearest {
                                      std::string_view model_type) {
   three_nearest nearest;
   for (const models::base_model& b : models::bases::table) {
-    for (std::string_view types = b.model_types; !types.empty();) {
-      const std::size_t blank = types.find(' ');
-      nearest.offer(types.substr(0, blank), {}, distance(model_type, types.substr(0, blank)));
-      types.remove_prefix(blank == std::string_view::npos ? types.size() : blank + 1);
-    }
+    for_words(b.model_types, [&](std::string_view type) { nearest.offer(type, {}, distance(model_type, type)); });
   }
   plan_error e("no plan is known for the ", part.prefix, " of ", c.architecture, ": ", part.section, ".model_type is '",
                model_type, "'; the nearest are ");

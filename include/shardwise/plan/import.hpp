@@ -56,11 +56,8 @@ inline constexpr removed_name removed_names[] = {
      "parameter is local_params"},
 };
 
-// How many letters apart two words are, for "did you mean"; words over 63 letters are far from everything.
-constexpr std::size_t distance(std::string_view a, std::string_view b) {
-  constexpr std::size_t longest = 64;
-  if (a.size() >= longest || b.size() >= longest) return longest;
-  std::size_t row[longest] = {};
+// How many letters apart two words are, for "did you mean". `row` has room for one more than the letters of `b`.
+constexpr std::size_t distance(std::string_view a, std::string_view b, std::size_t* row) {
   for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
   for (std::size_t i = 1; i <= a.size(); ++i) {
     std::size_t diagonal = row[0];
@@ -73,6 +70,13 @@ constexpr std::size_t distance(std::string_view a, std::string_view b) {
     }
   }
   return row[b.size()];
+}
+// The same of short words; those over 63 letters are far from everything.
+constexpr std::size_t distance(std::string_view a, std::string_view b) {
+  constexpr std::size_t longest = 64;
+  if (a.size() >= longest || b.size() >= longest) return longest;
+  std::size_t row[longest] = {};
+  return distance(a, b, row);
 }
 }  // namespace detail
 

@@ -117,6 +117,15 @@ constexpr segments split_name(std::string_view name) {
   return s;
 }
 
+/// The name of what owns it; "" for a name without a dot.
+constexpr std::string_view module_of(std::string_view name) {
+  const std::size_t dot = name.rfind('.');
+  return dot == std::string_view::npos ? std::string_view() : name.substr(0, dot);
+}
+
+/// Is this the bias of a module?
+constexpr bool is_bias(std::string_view name) { return name == "bias" || name.ends_with(".bias"); }
+
 /// The length of the dotted text of `s`, and its bytes into `out`.
 constexpr std::size_t length_of(const segments& s) {
   std::size_t n = s.count == 0 ? 0 : s.count - 1;

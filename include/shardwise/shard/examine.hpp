@@ -76,12 +76,6 @@ constexpr std::string_view words_for(std::string_view unit) {
   return field;
 }
 
-/// "" for a name without a dot.
-constexpr std::string_view module_of(std::string_view name) {
-  const std::size_t dot = name.rfind('.');
-  return dot == std::string_view::npos ? std::string_view() : name.substr(0, dot);
-}
-
 // Does the engine's own arithmetic meet the cut? Not where the style's step gathers the output or splits the input;
 // but the step is the module's, and a rule that speaks of a parameter alone has none.
 constexpr bool stays_cut(plan_view rules, std::string_view name, std::uint16_t rule) {
@@ -99,8 +93,7 @@ inline examined examine_owned(plan_view rules, const tree& model, std::string_vi
   if (who.tied_with != no_rule) x.why = refusal::tie;
   if (x.refused() || !x.covered()) return x;
   const rule& r = rules[who.rule];
-  const bool is_bias = name == "bias" || name.ends_with(".bias");
-  const cut_choice choice = cut_by(r.how, shape.dims(), is_bias);
+  const cut_choice choice = cut_by(r.how, shape.dims(), is_bias(name));
   const auto refuse = [&x](refusal why) {
     x.how = cut{};
     x.why = why;

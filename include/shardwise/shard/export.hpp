@@ -82,8 +82,7 @@ class tree_exporter {
     }
     bool own = true;
     for (std::string_view at = name; !at.empty();) {
-      const std::size_t dot = at.rfind('.');
-      at = dot == std::string_view::npos ? std::string_view() : at.substr(0, dot);
+      at = module_of(at);
       if (concrete_index_.add(at, seen_.size())) {
         seen_.push({at, ours_.module(at).rule});
         const joined_path module(starred(split_name(at)));
@@ -134,9 +133,8 @@ class tree_exporter {
 
   void compare(std::string_view name, const tensor_shape& shape, const rule_index& rows) {
     const std::uint16_t ours = ours_.parameter(name).rule, theirs = rows.parameter(name).rule;
-    const bool bias = name == "bias" || name.ends_with(".bias");
     const auto cut_of_rule = [&](std::uint16_t rule, plan_view rules) {
-      return rule == no_rule ? cut{} : cut_by(rules[rule].how, shape.dims(), bias).how;
+      return rule == no_rule ? cut{} : cut_by(rules[rule].how, shape.dims(), is_bias(name)).how;
     };
     const cut have = cut_of_rule(ours, plan_), get = cut_of_rule(theirs, exported_rules());
     if (have.dim == get.dim && have.groups == get.groups) return;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "shardwise/audit/detail/survey.hpp"
+#include "shardwise/plan/import.hpp"
 
 namespace shardwise {
 inline namespace v0 {
@@ -17,17 +18,7 @@ namespace detail {
 /// How many letters apart two names are, however long.
 inline std::size_t letters_apart(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j < row.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j < row.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min(replaced, std::min(row[j], row[j - 1]) + 1);
-    }
-  }
-  return row[b.size()];
+  return distance(a, b, row.data());
 }
 
 /// Up to `most` names, with stars for numbers: those that end in what was asked, then the fewest letters apart. What

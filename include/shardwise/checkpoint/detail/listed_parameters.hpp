@@ -12,6 +12,7 @@
 #include "shardwise/checkpoint/tensor_source.hpp"
 #include "shardwise/detail/list.hpp"
 #include "shardwise/error.hpp"
+#include "shardwise/plan/path.hpp"
 
 namespace shardwise {
 inline namespace v0 {
@@ -59,10 +60,7 @@ class listed_parameters {
     if (!names_.add(row.name, rows_.size())) refuse_row(row, "is listed twice");
     if (simdjson::dom::element e; fields["module_class"].get(e) == simdjson::SUCCESS && !e.is_null()) {
       if (e.get(of) != simdjson::SUCCESS) refuse_row(row, "has a 'module_class' that is no text");
-      const std::size_t dot = row.name.rfind('.');
-      if (modules_.add(row.name.substr(0, dot == std::string_view::npos ? 0 : dot), classes_.size())) {
-        classes_.push(texts_.keep(of));
-      }
+      if (modules_.add(module_of(row.name), classes_.size())) classes_.push(texts_.keep(of));
     }
     rows_.push(row);
   }
