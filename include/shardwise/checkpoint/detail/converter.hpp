@@ -15,7 +15,7 @@
 #include "shardwise/checkpoint/config.hpp"
 #include "shardwise/checkpoint/conversion.hpp"
 #include "shardwise/checkpoint/detail/assembly.hpp"
-#include "shardwise/checkpoint/detail/fragment.hpp"
+#include "shardwise/checkpoint/detail/rule_names.hpp"
 #include "shardwise/checkpoint/tensor_source.hpp"
 #include "shardwise/detail/list.hpp"
 
@@ -46,7 +46,7 @@ class converter {
 
   void apply(const checkpoint::conversion& rule) {
     using enum checkpoint::conversion::verb_t;
-    const patterns names(rule);
+    const rule_names names(rule);
     if (!rule.given.empty() && !any_has(fragment(rule.given))) return;
     if (rule.verb == rename) return rename_all(rule, names);
     std::map<std::string, std::vector<member>> groups;  // by the first name that is made
@@ -85,7 +85,7 @@ class converter {
     if (made_by != nullptr) *made_by = nullptr;
     for (const checkpoint::conversion& rule : rules) {
       if (rule.verb == checkpoint::conversion::refuse) continue;
-      const patterns names(rule);
+      const rule_names names(rule);
       const auto m = names.find(now, rule);
       if (!m) continue;
       now = names.made(*m, now, 0);
@@ -112,98 +112,13 @@ class converter {
   }
 
  private:
-  // A tensor that a rule takes: the `number`-th of the `from`-th name.
-  struct member {
-    std::size_t number = 0, from = 0, tensor = 0, skipped = 0;  // `skipped`: bytes of the name above `within`
-    fragment::found place;
-  };
-
-  struct patterns {
-    explicit patterns(const checkpoint::conversion& rule) {
-      using enum checkpoint::conversion::verb_t;
-      for (const std::string_view text : rule.from) from.emplace_back(text);
-      for (const std::string_view text : rule.to) to.emplace_back(text);
-      const char* wrong = nullptr;
-      const auto needs = [&](bool is, const char* text) {
-        if (!is && wrong == nullptr) wrong = text;
-      };
-      const bool many_to = rule.verb == split || rule.verb == deinterleave || rule.verb == stack;
-      const bool many_from = rule.verb == stack || rule.verb == concat || rule.verb == interleave;
-      needs(!from.empty() && (many_from || from.size() == 1), "a name to convert from");
-      needs(rule.verb == refuse ? to.empty() : !to.empty() && (many_to || to.size() == 1), "a name to convert into");
-      for (const fragment& f : from) needs(!f.text().empty(), "names that are not empty");
-      if (wrong == nullptr && rule.verb != refuse) {
-        // A number that the names which are made do not have is what the tensors are counted by.
-        for (const fragment& t : to) {
-          t.check_made();
-          needs(t.numbers() == to[0].numbers() && t.texts() <= from[0].texts() && t.choices() <= from[0].choices(),
-                "stars and braces that were found");
-        }
-        const std::size_t left = from[0].numbers() - std::min(from[0].numbers(), to[0].numbers());
-        counted = left == 1;
-        const bool may = rule.verb == concat && from.size() == 1, must = rule.verb == stack || rule.verb == one_of;
-        needs(from[0].numbers() >= to[0].numbers() && left <= 1 && (left == 0 || may || must) && (left == 1 || !must),
-              "each '*' in both names, but for one that is counted by a stack");
-        for (const fragment& f : from) {
-          needs(f.numbers() == from[0].numbers() && f.texts() == from[0].texts() && f.choices() == from[0].choices(),
-                "the same stars and braces in all names");
-        }
-        needs(rule.shares.count == 0 || rule.shares.count == to.size(), "a share for each name");
-        needs(rule.verb != interleave || from.size() > 1, "several names to take in turns");
-        needs(rule.tile != 0, "a tile of one element or more");
-        needs(rule.halved <= to.size(), "no more halved names than there are");
-      }
-      if (wrong != nullptr) {
-        raise(plan_error("the conversion of ", in_quotes(rule.from.count == 0 ? std::string_view() : rule.from.at[0]),
-                         " into ", in_quotes(rule.to.count == 0 ? std::string_view() : rule.to.at[0]), " needs ",
-                         wrong));
-      }
-    }
-
-    std::optional<member> find(std::string_view name, const checkpoint::conversion& rule) const {
-      member m;
-      if (!rule.within.empty()) {
-        // "model.vision_tower": names under it, or under "vision_tower"; "model": all names, with or without it.
-        const std::size_t dot = std::min(rule.within.find('.'), rule.within.size() - 1);
-        const std::string_view below = rule.within.substr(dot + 1);
-        if (under(name, rule.within)) {
-          m.skipped = rule.within.size() + 1;
-        } else if (!below.empty() && under(name, below)) {
-          m.skipped = below.size() + 1;
-        } else if (!below.empty()) {
-          return std::nullopt;
-        }
-      }
-      for (std::size_t k = 0; k < from.size(); ++k) {
-        auto found = from[k].find(name.substr(m.skipped));
-        if (!found) continue;
-        m.place = std::move(*found);
-        m.from = k;
-        if (counted) m.number = m.place.numbers.back();
-        return m;
-      }
-      return std::nullopt;
-    }
-    static bool under(std::string_view name, std::string_view path) {
-      return name.size() > path.size() && name.starts_with(path) && name[path.size()] == '.';
-    }
-    // The `k`-th name that is made of a tensor.
-    std::string made(const member& m, std::string_view name, std::size_t k) const {
-      std::string out(name.substr(0, m.skipped + m.place.begin));
-      out += to[k].with(m.place);
-      out += name.substr(m.skipped + m.place.end);
-      return out;
-    }
-
-    std::vector<fragment> from, to;
-    bool counted = false;
-  };
+  using member = taken_name;
 
   bool any_has(const fragment& f) const {
     return std::any_of(now_.begin(), now_.end(), [&](const converted_tensor& t) { return f.find(t.name).has_value(); });
   }
 
-  void rename_all(const checkpoint::conversion& rule, const patterns& names) {
+  void rename_all(const checkpoint::conversion& rule, const rule_names& names) {
     for (converted_tensor& t : now_) {
       const auto m = names.find(t.name, rule);
       if (!m) continue;
@@ -214,7 +129,7 @@ class converter {
   }
 
   // One group: everything that makes the tensors whose first is `name`.
-  void make(const checkpoint::conversion& rule, const patterns& names, const std::string& name,
+  void make(const checkpoint::conversion& rule, const rule_names& names, const std::string& name,
             std::vector<member>& members, std::vector<converted_tensor>& out) const {
     using enum checkpoint::conversion::verb_t;
     std::sort(members.begin(), members.end(), [](const member& a, const member& b) {
@@ -426,7 +341,7 @@ class converter {
   }
 
   // `members` are sorted, no two alike, and their numbers below `numbers`.
-  void refuse_missing(std::string_view target, const patterns& names, const std::vector<member>& members,
+  void refuse_missing(std::string_view target, const rule_names& names, const std::vector<member>& members,
                       std::size_t numbers) const {
     const std::size_t kinds = names.from.size(), all = numbers * kinds;
     if (members.size() == all) return;
