@@ -96,7 +96,7 @@ struct three_nearest {
   nearest.append_to(e);
   e.append(std::string_view(" of the "));
   e.append(std::size(models::classes::table));
-  e.append(std::string_view(" classes that Hugging Face transformers "));
+  e.append(std::string_view(" such pairs that Hugging Face transformers "));
   e.append(std::string_view(models::transformers_version));
   e.append(std::string_view(" has a plan for; give a plan file, or compose one of shardwise/models/blocks.hpp"));
   raise(e);
