@@ -31,6 +31,7 @@ TEST_CASE("a right plan has no findings, and the report sums up what it does", "
   const std::size_t matrices = 2 * 64000 + 2 * (2 * 4096 + 2 * 2048 + 3 * 6144 + 4 * 4096 + 4 * 2048);
   CHECK(r.bytes == 2 * (norms + matrices));
   CHECK(r.rank_bytes == 2 * norms + matrices);
+  CHECK(r.whole_bytes == 2 * norms);
   CHECK(r.least_rank_bytes == r.rank_bytes);
   CHECK(r.cut == 20);
   CHECK(r.all_reduces == 1 + 2 * 3);  // of the embedding, and in each layer of attention, mlp and experts
@@ -119,6 +120,12 @@ TEST_CASE("a table that is looked up in costs memory and no time, and experts wh
   CHECK(line(table, finding_kind::whole_on_every_rank) ==
         "error: model.embed_tokens 128 kB is whole on 2 ranks: +64.0 kB per rank; add {\"model.embed_tokens\", "
         "embedding_rowwise}, or allow it: {\"model.embed_tokens\", replicate(\"why\")}");
+  // So does a table of each layer's rows, as Gemma has it.
+  const sw::audit_report rows_of_layers =
+      right_plan().audit(decoder().with("model.embed_tokens_per_layer.weight", {1000, 64}), 2);
+  CHECK(rows_of_layers.find(finding_kind::whole_on_every_rank, "model.embed_tokens_per_layer")->milliseconds == 0);
+  const sw::audit_report list = right_plan().audit(decoder().with("model.codec_embedding.*.weight", {1000, 64}), 2);
+  CHECK(list.find(finding_kind::whole_on_every_rank, "model.codec_embedding")->milliseconds == 0);
   p = right_plan();
   p.without(layer + "moe.experts").without(layer + "moe.experts.down_proj").without(layer + "moe.experts.gate_up_proj");
   const sw::finding* f = nullptr;
@@ -127,6 +134,18 @@ TEST_CASE("a table that is looked up in costs memory and no time, and experts wh
   CHECK(f->subject == "model.layers.*.moe");
   CHECK(f->bytes == 2 * 4 * (4096 + 2048));
   CHECK(f->milliseconds == Approx(2. * (4096 + 2048) / 3.35e12 * 1e3));  // one of four experts
+}
+
+TEST_CASE("a linear layer's style on a module that only has modules is found, as Hugging Face refuses it", "[audit]") {
+  rows p;
+  p.list = {{"model.layers.*", "colwise"}};
+  const sw::audit_report r = p.audit(decoder(), 2);
+  CHECK(line(r, finding_kind::style_unlike_module) ==
+        "error: model.layers.* only has modules below it, and colwise is for a linear layer: Hugging Face refuses to "
+        "apply it; name the layers below it, or leave the row out");
+  CHECK(r.find(finding_kind::nothing_cut)->fix ==
+        "its rules that cut match nothing that they can cut: name the layers that have weights");
+  CHECK(!right_plan().audit(decoder(), 2).has(finding_kind::style_unlike_module));
 }
 
 TEST_CASE("rules that own nothing, tie, or are written in an old way are found", "[audit]") {

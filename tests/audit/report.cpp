@@ -29,6 +29,10 @@ TEST_CASE("a report is clean unless it warns, and prints a line for each finding
   r.all_reduces = 1;
   CHECK(r.clean());
   CHECK(text_of(r) == "tp 8: 141 GB, 17.6 GB per rank; 1 all-reduce and 0 gathers per token; nothing is wrong\n");
+  r.whole_bytes = 7'050'000'000;
+  CHECK(text_of(r) ==
+        "tp 8: 141 GB, 17.6 GB per rank, 7.05 GB of it whole on each; 1 all-reduce and 0 gathers per token; nothing is "
+        "wrong\n");
   r.findings.push_back(make(sw::finding_kind::idle_rule, sw::severity::note, "a"));
   CHECK_THAT(r, sw::testing::IsClean());
   r.findings.push_back(make(sw::finding_kind::rules_tie, sw::severity::warning, "b"));

@@ -19,6 +19,7 @@ TEST_CASE("an audit's report reads back from JSON as it is", "[audit]") {
     CHECK(bool(json["clean"]) == r.clean());
     CHECK(std::uint64_t(json["errors"]) == r.count(sw::severity::error));
     CHECK(std::uint64_t(json["bytes_per_rank"]) == r.rank_bytes);
+    CHECK(std::uint64_t(json["whole_bytes_per_rank"]) == r.whole_bytes);
     CHECK(double(json["memory_bandwidth"]) == r.memory_bandwidth);
     const simdjson::dom::array findings = json["findings"];
     REQUIRE(findings.size() == r.findings.size());

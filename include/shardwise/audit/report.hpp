@@ -21,6 +21,7 @@ struct audit_report {
   std::size_t bytes = 0;             ///< of all parameters
   std::size_t rank_bytes = 0;        ///< of the rank that holds most: the first
   std::size_t least_rank_bytes = 0;  ///< of the rank that holds least: the last
+  std::size_t whole_bytes = 0;       ///< of these, what is whole on every rank, with a reason or without
   std::size_t all_reduces = 0;       ///< of one forward pass through all modules
   std::size_t gathers = 0;           ///< the same; of groups laid side by side one each
   double memory_bandwidth = 0;       ///< of which milliseconds are reckoned, in bytes a second
@@ -81,8 +82,11 @@ inline std::string text_of(const audit_report& r) {
   std::string text;
   for (const finding& f : r.findings) text += text_of(f) + "\n";
   const std::size_t errors = r.count(severity::error), warnings = r.count(severity::warning);
+  // A hundredth, which norms and routers do not reach.
+  const bool much = r.tp > 1 && r.whole_bytes > r.bytes / 100;
+  const std::string whole = much ? ", " + detail::bytes_text(r.whole_bytes) + " of it whole on each" : "";
   text += "tp " + std::to_string(r.tp) + ": " + detail::bytes_text(r.bytes) + ", " + detail::bytes_text(r.rank_bytes) +
-          " per rank; " + detail::counted(r.all_reduces, "all-reduce") + " and " +
+          " per rank" + whole + "; " + detail::counted(r.all_reduces, "all-reduce") + " and " +
           detail::counted(r.gathers, "gather") + " per token; ";
   text += errors + warnings == 0 ? "nothing is wrong"
                                  : detail::counted(errors, "error") + ", " + detail::counted(warnings, "warning");

@@ -18,6 +18,7 @@ inline std::string to_json(const audit_report& r) {
   w.member("errors", r.count(severity::error)).member("warnings", r.count(severity::warning));
   w.member("parameters", r.parameters).member("cut_parameters", r.cut).member("bytes", r.bytes);
   w.member("bytes_per_rank", r.rank_bytes).member("least_bytes_per_rank", r.least_rank_bytes);
+  w.member("whole_bytes_per_rank", r.whole_bytes);
   w.member("all_reduces", r.all_reduces).member("gathers", r.gathers).member("memory_bandwidth", r.memory_bandwidth);
   w.key("findings").begin_array();
   for (const finding& f : r.findings) {

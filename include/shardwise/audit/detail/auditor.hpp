@@ -35,7 +35,11 @@ inline audit_report report_of(const survey& s, int tp, const audit_options& opti
   const facts all(s, tp, options);
   for (const audited& g : all.groups) {
     if (g.tied()) continue;
-    if (g.is_cut()) r.cut += g.count;
+    if (g.is_cut()) {
+      r.cut += g.count;
+    } else {
+      r.whole_bytes += g.bytes();
+    }
     const auto on = [&](int rank) {
       return g.count * local_shape_of(g.x.how, g.shape, tp, rank).elements() * size_of(g.type);
     };

@@ -25,6 +25,7 @@ class rule_check {
     holes();
     idle();
     shadowed();
+    no_layers();
     for (std::size_t i = 0; i < all_.options.renamed_count; ++i) {
       const renamed_style& s = all_.options.renamed[i];
       finding& f = findings(to_).add(finding_kind::renamed_style, severity::note, std::string(s.pattern));
@@ -174,6 +175,26 @@ class rule_check {
       f.text = pattern + " (" + std::string(r.how.name()) +
                ") matches, and more literal rules own all that it matches" + (winner.empty() ? "" : ": " + winner);
       f.fix = overridden ? "nothing, if the override is meant" : "leave one of them out";
+    }
+  }
+
+  // A linear layer's style on a module that only has modules below it, where Hugging Face stops.
+  void no_layers() {
+    std::set<std::string> layers, told;
+    for (const audited& g : all_.groups) layers.insert(starred(g.module()));
+    for (const audited& g : all_.groups) {
+      for (std::string_view at = g.module(); !at.empty(); at = module_of(at)) {
+        const std::uint16_t i = all_.module_rule(at);
+        if (i == no_rule || all_.rules[i].matching != dialect::hugging_face) continue;
+        const style& how = all_.rules[i].how;
+        const bool linear = how.group_count == 1 && (how.facts().cut == cut_of::out || how.facts().cut == cut_of::in);
+        const std::string module = starred(at);
+        if (!linear || layers.count(module) != 0 || !told.insert(module).second) continue;
+        finding& f = findings(to_).add(finding_kind::style_unlike_module, severity::error, g, module);
+        f.text = module + " only has modules below it, and " + std::string(how.name()) +
+                 " is for a linear layer: Hugging Face refuses to apply it";
+        f.fix = "name the layers below it, or leave the row out";
+      }
     }
   }
 

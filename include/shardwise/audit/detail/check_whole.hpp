@@ -17,12 +17,14 @@ namespace detail {
 
 /// Is it a table that is looked up in, of which a token reads one row?
 inline bool is_look_up(const audited& g) {
-  const std::string_view thing = leaf_of(g.thing());
+  std::string_view thing = leaf_of(g.thing());
+  if (is_number(thing.data(), thing.size())) thing = leaf_of(module_of(g.thing()));  // one of a list of tables
   for (const std::string_view word : {"embed_tokens", "wte", "wpe", "word_embeddings", "tok_embeddings", "embed_in",
                                       "embeddings", "token_embedding", "position_embedding", "pos_embed", "shared"}) {
     if (thing == word) return g.shape.dims() == 2;
   }
-  return g.shape.dims() == 2 && (thing.ends_with("_embedding") || thing.ends_with("_embeddings"));
+  return g.shape.dims() == 2 && (thing.ends_with("_embedding") || thing.ends_with("_embeddings") ||
+                                 thing.starts_with("embed_tokens_") || thing == "embed_positions");
 }
 
 /// Is it part of an encoder of images or sound, which a decoded token does not run through?
@@ -243,11 +245,16 @@ inline void check_whole(const facts& all, audit_report& r) {
     f.count = r.parameters;
     f.text = "none of the " + std::to_string(r.parameters) + " parameters is cut: each of " + std::to_string(all.tp) +
              " ranks holds the whole model and does the whole work";
-    bool any = false;
-    for (std::size_t i = 0; i < all.rules.size(); ++i) any |= all.use.used(i);
+    bool any = false, cuts = false;
+    for (std::size_t i = 0; i < all.rules.size(); ++i) {
+      any |= all.use.used(i);
+      const cut_of how = all.rules[i].how.facts().cut;
+      cuts |= all.use.used(i) && how != cut_of::whole && how != cut_of::no_half;
+    }
     f.fix = all.rules.size() == 0 ? "the plan has no rules: give one"
-            : any                 ? "its rules leave everything whole: this model has no tensor-parallel plan yet"
-                                  : "compare the patterns of the plan with the names of the model, prefix first";
+            : cuts ? "its rules that cut match nothing that they can cut: name the layers that have weights"
+            : any  ? "its rules leave everything whole: this model has no tensor-parallel plan yet"
+                   : "compare the patterns of the plan with the names of the model, prefix first";
   }
   whole_check(all, r).run();
   note_what_is_whole_with_a_reason(all, r);
