@@ -119,13 +119,23 @@ TEST_CASE("a tree is told the blocks of a quantised checkpoint that share a scal
   CHECK(number("null", "group_size") == 0);
 }
 
+TEST_CASE("a config in which Python wrote a number that is not finite is read, and its texts stay as they are") {
+  const config c = parse(
+      R"({"time_step_limit":[0.0,Infinity],"low":-Infinity,"n":NaN,"heads":8,"name":"a\"Infinity,NaN\\","NaN":"b"})");
+  CHECK(c.integer("", "heads") == 8);
+  CHECK(c.text("", "name") == "a\"Infinity,NaN\\");
+  CHECK(c.text("", "NaN") == "b");
+  CHECK(c.integer("", "n") == std::nullopt);
+}
+
 TEST_CASE("a config that is no good JSON is refused with its file and the reason") {
   const auto refused = [](const std::string& json, const std::string& text) {
     CHECK_THROWS_MATCHES(parse(json), sw::checkpoint_error, says(text));
   };
   refused("", "here is not valid JSON: ");
   refused("{", "here is not valid JSON: ");
-  refused("{\"a\":Infinity}", "here is not valid JSON: ");
+  refused("{\"a\":Infinit}", "here is not valid JSON: ");
+  refused("{\"a\":\"NaN}", "here is not valid JSON: ");
   refused(std::string(5000, '[') + std::string(5000, ']'), "here is not valid JSON: ");
   refused("[1]", "here is JSON, but no object");
   refused(R"({"a":1,"t_config":{"b":1,"c":2,"b":3}})", "has the key 'b' twice");

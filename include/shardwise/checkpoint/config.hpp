@@ -35,7 +35,7 @@ class config {
   }
   /// The same from memory; `where` names the text in errors.
   static config parse(std::string_view json, std::string_view where = "config.json") {
-    return config(detail::parse_json(json, where), where);
+    return config(detail::parse_python_json(json, where), where);
   }
   /// The same of a part of a JSON text that is parsed already. Throws `checkpoint_error` if it is no object.
   static config of(detail::json_document part, std::string_view where) { return config(std::move(part), where); }

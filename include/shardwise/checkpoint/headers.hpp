@@ -84,7 +84,7 @@ inline headers read_headers(const std::filesystem::path& path, std::span<const c
   }
   const detail::mapped_file file(path);
   const std::string where = path.string();
-  const detail::json_document json = detail::parse_json(file.text(), where);
+  const detail::json_document json = detail::parse_python_json(file.text(), where);
   simdjson::dom::element config, parameters;
   if (json.root.at_key("config").get(config) != simdjson::SUCCESS || !config.is_object()) {
     detail::raise(checkpoint_error(where,

@@ -53,6 +53,34 @@ inline json_document parse_json(std::string_view text, std::string_view where) {
   return out;
 }
 
+/// The same of a text that Python may have written, which spells what is no finite number Infinity, -Infinity and NaN,
+/// as the configs of Mamba's family do: they read as null, which every number that is asked for may be.
+inline json_document parse_python_json(std::string_view text, std::string_view where) {
+  constexpr std::string_view words[] = {"-Infinity", "Infinity", "NaN"};
+  if (text.find(words[1]) == std::string_view::npos && text.find(words[2]) == std::string_view::npos) {
+    return parse_json(text, where);
+  }
+  std::string finite;
+  finite.reserve(text.size());
+  bool quoted = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '"') quoted = !quoted;
+    if (quoted && c == '\\' && i + 1 < text.size()) finite += text[i++];  // and what it escapes
+    std::size_t length = 0;
+    for (const std::string_view word : words) {
+      if (!quoted && length == 0 && text.substr(i).starts_with(word)) length = word.size();
+    }
+    if (length == 0) {
+      finite += text[i];
+    } else {
+      finite += "null";
+      i += length - 1;
+    }
+  }
+  return parse_json(finite, where);
+}
+
 }  // namespace detail
 }  // namespace v0
 }  // namespace shardwise
