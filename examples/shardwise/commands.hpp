@@ -2,6 +2,7 @@
 // What each command answers.
 #pragma once
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -52,6 +53,10 @@ inline answer run_plan(const options& o) {
   for (const sw::export_note& n : rows.notes()) {
     a.err += "note: " + std::string(n.what) + ": " + std::string(n.why) + "\n";
   }
+  if (plan.rules.size() == 0) {
+    a.err += plan.file ? "note: the plan has no rules\n"
+                       : "note: Hugging Face has no " + std::string(sw::name_of(plan.over)) + " plan for this model\n";
+  }
   if (o.json) {
     sw::detail::json_writer w;
     rows.write_json(w);
@@ -69,6 +74,7 @@ inline answer run_plan(const options& o) {
 inline answer run_check(const options& o) {
   const auto model = sw::checkpoint::read_headers(o.model);
   const chosen_plan plan = choose_plan(o.plan(), model.config());
+  if (model.tree().size() == 0) throw sw::checkpoint_error(o.model, " has no parameters: there is nothing to check");
   sw::audit_options how;
   how.memory_bandwidth = o.bandwidth * 1e12;
   if (plan.file) {
@@ -116,6 +122,27 @@ inline answer run_diff(const options& o) {
   return {text, d.empty() ? 0 : 1};
 }
 
+/// Writes a file whole or not at all: what was there before stays where it cannot be. Returns why, or "".
+inline std::string written(const std::string& to, const std::string& text) {
+  std::error_code none;
+  const auto what = std::filesystem::symlink_status(to, none).type();
+  // What is no plain file (a link, a pipe) is written through, not replaced.
+  const bool plain = what == std::filesystem::file_type::regular || what == std::filesystem::file_type::not_found;
+  const std::string path = plain ? to + ".part" : to;
+  errno = 0;
+  std::ofstream file(path, std::ios::binary);
+  const bool opened = file.is_open();
+  file << text;
+  file.close();
+  std::string why;
+  if (!file) why = std::strerror(errno);
+  if (plain && opened) {
+    if (why.empty() && std::rename(path.c_str(), to.c_str()) != 0) why = std::strerror(errno);
+    if (!why.empty()) std::filesystem::remove(path, none);
+  }
+  return why;
+}
+
 inline answer run_picture(const options& o) {
   const bool page = std::string_view(o.out).ends_with(".html");
   const std::filesystem::path path(o.model);
@@ -126,9 +153,9 @@ inline answer run_picture(const options& o) {
   how.title = title;
   const std::string drawn = page ? sw::picture_html(plan.rules, model.tree(), o.tp, how)
                                  : sw::picture_svg(plan.rules, model.tree(), o.tp, how);
-  std::ofstream file(o.out, std::ios::binary);
-  file << drawn;
-  if (!file.flush()) return refusal_of(o.out + " cannot be written: " + std::strerror(errno), o.json);
+  if (const std::string why = written(o.out, drawn); !why.empty()) {
+    return refusal_of(o.out + " cannot be written: " + why, o.json);
+  }
   if (!o.json) return {o.out + ": " + std::to_string(drawn.size()) + " bytes\n"};
   return {
       sw::detail::json_writer().begin_object().member("file", o.out).member("bytes", drawn.size()).end_object().take() +

@@ -164,6 +164,10 @@ inline options parse_options(CLI::App& app, int argc, char** argv) {
   line.json(cuts);
 
   app.parse(argc, argv);
+  if (!(o.bandwidth > 0)) throw CLI::ValidationError("--bandwidth", "it is no number");
+  if (o.context > (std::size_t{1} << 40) / o.batch) {
+    throw CLI::ValidationError("--context times --batch", "more than 2^40 tokens");
+  }
   if (o.command == options::cuts && o.tp == 0 && o.ep == 0) throw CLI::RequiredError("cuts: --tp N or --ep N");
   return o;
 }

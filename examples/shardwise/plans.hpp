@@ -27,6 +27,7 @@ struct chosen_plan {
 /// Reads {"pattern": "style"}. Throws `sw::error` with file and row.
 inline sw::imported_plan read_plan(const std::filesystem::path& path, sw::parallelism over) {
   const std::string where = path.string();
+  if (where.empty()) throw sw::plan_error("the plan 'hf:' lacks its file: hf:FILE.json");
   const sw::detail::mapped_file file(path);
   const sw::detail::json_document json = sw::detail::parse_json(file.text(), where);
   simdjson::dom::object rows;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // shardwise: reads a model before it is loaded, and says what a plan makes of it.
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <string>
 
@@ -11,8 +13,11 @@ namespace {
 
 int say(const tool::answer& a) {
   std::fwrite(a.err.data(), 1, a.err.size(), stderr);
-  std::fwrite(a.out.data(), 1, a.out.size(), stdout);
-  return std::fflush(stdout) == 0 ? a.exit : 2;
+  errno = 0;
+  const bool all = std::fwrite(a.out.data(), 1, a.out.size(), stdout) == a.out.size();
+  if (std::fflush(stdout) == 0 && all) return a.exit;
+  std::fprintf(stderr, "error: the answer cannot be written: %s\n", std::strerror(errno));
+  return 2;
 }
 
 }  // namespace

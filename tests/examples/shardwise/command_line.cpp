@@ -2,6 +2,7 @@
 // The program `shardwise`: what it prints where, and its exit codes.
 #include <simdjson.h>
 
+#include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>
@@ -37,6 +38,8 @@ TEST_CASE("what is no model, no plan or no command is refused with exit code 2, 
   const std::string list = "hf:" + folder.write("d.json", R"([["lm_head","colwise"]])");
   const std::string empty = "hf:" + folder.write("e.json", "{}");
   const std::string unknown = folder.write("model.json", R"({"config":{"model_type":"llame"},"parameters":[]})");
+  const std::string none = folder.write(
+      "none.json", R"({"config":{"architectures":["LlamaForCausalLM"],"model_type":"llama"},"parameters":[]})");
   const std::vector<std::pair<std::string, std::string>> all = {
       {"cuts /no/such/model --tp 2", "/no/such/model cannot be opened"},
       {"cuts " + unknown + " --tp 2", "no plan is known for"},
@@ -53,6 +56,10 @@ TEST_CASE("what is no model, no plan or no command is refused with exit code 2, 
       {"cuts " + llama + " --tp 0", "not in range"},
       {"cuts --tp 2", "MODEL is required; see --help"},
       {"check " + llama + " --bandwidth fast", "--bandwidth"},
+      {"check " + llama + " --bandwidth nan", "--bandwidth: it is no number"},
+      {"check " + llama + " --context 1000000000 --batch 10000", "more than 2^40 tokens"},
+      {"check " + none + " --tp 2", "has no parameters: there is nothing to check"},
+      {"cuts " + llama + " --tp 2 --plan hf:", "the plan 'hf:' lacks its file"},
       {"cut " + llama, "see --help"},
       {"", "A subcommand is required; see --help"},
   };
@@ -167,5 +174,13 @@ TEST_CASE("a picture is written as SVG or as a page, by the name of the file") {
   CHECK(run("picture " + llama + " --tp 2 -o a.png").exit == 2);
   CHECK_THAT(run("picture " + llama + " --tp 2 -o /no/such/a.svg").err,
              ContainsSubstring("/no/such/a.svg cannot be written: No such"));
+  // What cannot be written whole leaves no part, and an answer that is lost is no success.
+  CHECK(!std::filesystem::exists(folder / "a.svg.part"));
+  std::filesystem::create_symlink("/dev/full", folder / "full.svg");
+  CHECK_THAT(run("picture " + llama + " --tp 2 -o " + (folder / "full.svg")).err,
+             ContainsSubstring("cannot be written"));
+  const outcome lost = run_command("( '" SHARDWISE_PROGRAM "' cuts " + llama + " --tp 16 --json > /dev/full )");
+  CHECK(lost.exit == 2);
+  CHECK_THAT(lost.err, ContainsSubstring("error: the answer cannot be written: No space left"));
   CHECK(run("picture " + llama + " --tp 1000 -o " + (folder / "b.svg")).exit == 2);
 }
