@@ -37,6 +37,13 @@ TEST_CASE("what is no model, no plan or no command is refused with exit code 2, 
   const std::string not_text = "hf:" + folder.write("c.json", R"({"lm_head":1})");
   const std::string list = "hf:" + folder.write("d.json", R"([["lm_head","colwise"]])");
   const std::string empty = "hf:" + folder.write("e.json", "{}");
+  const auto named = [&](const char* file, const std::string& name) {
+    return folder.write(
+        file, R"({"config":{"architectures":["LlamaForCausalLM"],"model_type":"llama"},"parameters":[{"name":")" +
+                  name + R"(","shape":[8,8]}]})");
+  };
+  const std::string deep = named("deep.json", "a.b.c.d.e.f.g.h.i.j.k.l.weight");
+  const std::string wide = named("wide.json", std::string(256, 'a') + ".weight");
   const std::string unknown = folder.write("model.json", R"({"config":{"model_type":"llame"},"parameters":[]})");
   const std::string none = folder.write(
       "none.json", R"({"config":{"architectures":["LlamaForCausalLM"],"model_type":"llama"},"parameters":[]})");
@@ -60,6 +67,9 @@ TEST_CASE("what is no model, no plan or no command is refused with exit code 2, 
       {"check " + llama + " --context 1000000000 --batch 10000", "more than 2^40 tokens"},
       {"check " + none + " --tp 2", "has no parameters: there is nothing to check"},
       {"cuts " + llama + " --tp 2 --plan hf:", "the plan 'hf:' lacks its file"},
+      {"check " + deep, "'a.b.c.d.e.f.g.h.i.j.k.l.weight' has more than 12 segments"},
+      {"cuts " + deep + " --tp 2", "'a.b.c.d.e.f.g.h.i.j.k.l.weight' has more than 12 segments"},
+      {"explain " + wide + " x --tp 2", ".weight' has a segment of more than 255 bytes"},
       {"cut " + llama, "see --help"},
       {"", "A subcommand is required; see --help"},
   };

@@ -56,7 +56,12 @@ class survey {
  public:
   /// `fold`: false where each name is to stand for itself.
   survey(plan_view rules, const tree& model, layout_view layout = {}, bool fold = true)
-      : rules_(rules), model_(model), layout_(layout), by_stars_(fold && !speaks_of_numbers()), use_(rules) {
+      : rules_(rules),
+        model_(model),
+        layout_(layout),
+        numbers_(rules_name_numbers()),
+        by_stars_(fold && !numbers_ && !layout_names_numbers()),
+        use_(rules) {
     if (!build()) {  // layers of one name have different shapes: each name stands for itself
       parameters_.clear();
       modules_.clear();
@@ -98,11 +103,14 @@ class survey {
   }
 
  private:
-  // Does a rule or a layout tell layers apart?
-  bool speaks_of_numbers() const {
+  // Does a rule tell layers apart?
+  bool rules_name_numbers() const {
     for (const rule& r : rules_) {
       if (names_a_number(r)) return true;
     }
+    return false;
+  }
+  bool layout_names_numbers() const {
     for (const layout_row& row : layout_) {
       if (names_a_number(row.named)) return true;
     }
@@ -134,7 +142,7 @@ class survey {
       p.name = texts_.keep(key);
       p.type = type;
       p.shape = shape;
-      p.what = examine_owned(rules_, model_, name, shape, use_.parameter(name), layout_);
+      p.what = examine_owned(rules_, model_, name, shape, owner_of(name, false), layout_);
       p.alias_of = alias_of;
       at = parameters_.size();
       parameters_.push_back(p);
@@ -149,6 +157,21 @@ class survey {
     return at;
   }
 
+  // Names that differ in numbers only have one owner, unless a rule names a number: it is asked for once.
+  owner owner_of(std::string_view name, bool module) {
+    const auto ask = [&] { return module ? use_.module(name) : use_.parameter(name); };
+    if (by_stars_ || numbers_) return ask();
+    const std::string key = starred(name);
+    name_index& known = known_[module ? 1 : 0];
+    std::size_t at = known.find(key);
+    if (at == name_index::npos) {
+      at = owners_.size();
+      owners_.push_back(ask());
+      known.add(texts_.keep(key), at);
+    }
+    return owners_[at];
+  }
+
   // Whatever a parameter's name has above it, up to the model itself.
   std::size_t add_module(std::string_view name) {
     if (const std::size_t known = concrete_.find(name); known != name_index::npos) return known;
@@ -158,7 +181,7 @@ class survey {
       module_class m;
       m.first = name;
       m.name = texts_.keep(key);
-      m.who = use_.module(name);
+      m.who = owner_of(name, true);
       at = modules_.size();
       modules_.push_back(m);
       module_index_.add(modules_[at].name, at);
@@ -229,7 +252,7 @@ class survey {
   plan_view rules_;
   const tree& model_;
   layout_view layout_;
-  bool by_stars_;
+  bool numbers_, by_stars_;
   rule_use use_;
   text_store texts_;
   std::vector<parameter_class> parameters_;
@@ -237,6 +260,8 @@ class survey {
   std::vector<collective_class> collectives_;
   std::vector<std::size_t> class_of_;
   name_index parameter_index_, module_index_, concrete_;
+  std::vector<owner> owners_;  // of starred names
+  name_index known_[2];        // of parameters and of modules, where in `owners_`
 };
 
 /// What the largest of `tp` ranks, the first, holds of `extent` elements that are cut so.
