@@ -20,7 +20,8 @@ namespace {
 using element = simdjson::dom::element;
 
 element read(simdjson::dom::parser& parser, const char* name) {
-  return parser.load(std::string(SHARDWISE_TEST_DATA) + "/models/" + name);
+  std::string path = SHARDWISE_TEST_DATA "/models/";
+  return parser.load(path += name);
 }
 std::string text_of(element e) { return std::string(e.get_string().value()); }
 
