@@ -218,9 +218,9 @@ TEST_CASE("every operation and any composition of them is its definition, and it
       for (const auto& b : ours.boxes(at, what)) in_boxes += b.what.elements();
       CHECK(in_boxes == what.elements());
       std::size_t i = 0;
-      for_each_index(what.extent, [&](std::vector<std::size_t> k) {
+      for_each_index(what.extent, [&, &whole = expected](std::vector<std::size_t> k) {
         for (std::size_t dim = 0; dim < k.size(); ++dim) k[dim] += what.offset[dim];
-        CHECK(out[i++] == expected.at(k));
+        CHECK(out[i++] == whole.at(k));
       });
     }
 

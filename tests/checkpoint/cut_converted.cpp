@@ -67,9 +67,9 @@ void check_cut(const checkpoint_of& c, const rows& plan_rows, const std::string&
       const auto& [shape, values] = engine.at(name);
       bool equal = true;
       std::size_t i = 0;
-      for_each_index(shape, [&](const std::vector<std::size_t>& k) {
-        equal &= values[i++] ==
-                 static_cast<float>(expected(static_cast<std::size_t>(rank), static_cast<std::size_t>(tp), k));
+      for_each_index(shape, [&, &local = values](const std::vector<std::size_t>& k) {
+        equal &=
+            local[i++] == static_cast<float>(expected(static_cast<std::size_t>(rank), static_cast<std::size_t>(tp), k));
       });
       CHECK(equal);
     }
