@@ -179,7 +179,7 @@ TEST_CASE("ernie4_5_vl_moe: the first half of the experts are the text's, and ro
   for (std::size_t e = 0; e < 4; ++e) {
     const std::size_t inner = e < 2 ? wide : 4;  // the vision's are narrower
     const std::string expert = file + "experts." + std::to_string(e);
-    for (std::size_t kind : {0, 1}) {
+    for (std::size_t kind : {0U, 1U}) {
       c.add(expert + (kind == 0 ? ".gate_proj.weight" : ".up_proj.weight"), {inner, hidden},
             [&](const auto& k) { return static_cast<float>(1000 * kind + 100 * e + 10 * k[0] + k[1]); });
     }
@@ -190,7 +190,7 @@ TEST_CASE("ernie4_5_vl_moe: the first half of the experts are the text's, and ro
   const rows plan = {{"model.language_model.layers.*.mlp.text_moe.experts.gate_up_proj", "packed_colwise"},
                      {"model.language_model.layers.*.mlp.vision_moe.experts.gate_up_proj", "packed_colwise"},
                      {"model.language_model.layers.*.mlp.vision_moe.experts.down_proj", "rowwise"}};
-  for (std::size_t which : {0, 1}) {
+  for (std::size_t which : {0U, 1U}) {
     const std::size_t inner = which == 0 ? wide : 4;
     check_cut(c, plan, layer + (which == 0 ? "text" : "vision") + "_moe.experts.gate_up_proj",
               [&](std::size_t rank, std::size_t tp, const std::vector<std::size_t>& k) {
