@@ -9,16 +9,18 @@ namespace shardwise {
 inline namespace v0 {
 namespace models {
 
-/// A row that is not split into segments yet.
+/// A row that is not split into segments yet. Its constructor is for nvcc, which deduces no `block` of aggregates.
 struct block_row {
-  const char* pattern;
-  style how;
+  const char* pattern = "";
+  style how{};
+  constexpr block_row() = default;
+  constexpr block_row(const char* as_written, style s) : pattern(as_written), how(s) {}
 };
 
 /// `block({{"pattern", style}, ...})`: rows that are split where they are used.
 template <std::size_t N>
 struct block {
-  block_row rows[N];
+  block_row rows[N]{};
 
   constexpr block(const block_row (&given)[N]) {
     for (std::size_t i = 0; i < N; ++i) rows[i] = given[i];
