@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Configures, builds and runs the consumer in SOURCE/<last part of WORK>; with INSTALL, against a prefix made from that
 # build folder.
+cmake_minimum_required(VERSION 3.25)
 function(run)
   execute_process(COMMAND ${ARGV} RESULT_VARIABLE exit OUTPUT_VARIABLE words ERROR_VARIABLE words)
   if(NOT exit EQUAL 0)
