@@ -8,6 +8,7 @@
 //! error[BIAS_ON_A_PARTIAL_SUM]: sum_of_different_placements<shardwise::(v0::)?partial<[^>]*>, shardwise::(v0::)?replicated>
 //! error[PARTIAL_BIAS]: shardwise: wrong_placement<Expected, Actual>: the operator needs its input placed as Expected
 //! error[PARTIAL_BIAS]: wrong_placement<shardwise::(v0::)?replicated, shardwise::(v0::)?partial<
+//! error[WHOLE_BIAS_OF_A_PARTIAL_OUTPUT]: wrong_placement<shardwise::(v0::)?partial<[^>]*>, shardwise::(v0::)?replicated>
 //! error[WHOLE_BIAS_OF_CUT_COLUMNS]: wrong_placement<shardwise::(v0::)?sharded<-1>, shardwise::(v0::)?replicated>
 //! error[ROWWISE_OF_A_WHOLE_INPUT]: shardwise: wrong_placement<Expected, Actual>: the operator needs its input placed as Expected
 //! error[ROWWISE_OF_A_WHOLE_INPUT]: wrong_placement<shardwise::(v0::)?sharded<-1>, shardwise::(v0::)?replicated>
@@ -66,6 +67,7 @@ void forward(ranks& comm, tensor t) {
   (void)(sum + sum);
   (void)sw::elementwise(multiply, sw::elementwise(silu, cut), cut);
   (void)sw::run<sw::rowwise>(comm, stream, sum, bias);
+  (void)sw::run<sw::all_reduce>(comm, stream, sw::run<sw::rowwise_partial_output>(comm, stream, sum) + sum);
   (void)sw::run<sw::colwise_gather_output>(comm, stream, cut, cut_bias);
   (void)sw::run<sw::rowwise_split_input>(comm, stream, whole, times_weight);
 #if defined(ACTIVATION_OF_A_PARTIAL_SUM)
@@ -78,6 +80,8 @@ void forward(ranks& comm, tensor t) {
   (void)(sw::assume_placed<sw::partial<sw::max>>(t) + sw::assume_placed<sw::partial<sw::max>>(t));
 #elif defined(PARTIAL_BIAS)
   (void)sw::run<sw::rowwise>(comm, stream, sum, sum);
+#elif defined(WHOLE_BIAS_OF_A_PARTIAL_OUTPUT)
+  (void)sw::run<sw::rowwise_partial_output>(comm, stream, sum, bias);
 #elif defined(WHOLE_BIAS_OF_CUT_COLUMNS)
   (void)sw::run<sw::colwise_gather_output>(comm, stream, cut, bias);
 #elif defined(ROWWISE_OF_A_WHOLE_INPUT)

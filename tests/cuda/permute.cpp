@@ -20,7 +20,7 @@ TEST_CASE("segments in a device's memory become row-major, and what lies between
       for (const std::size_t width : {1u, 3u, 61u, 241u}) {
         for (const bool row_major : {false, true}) {
           INFO(tokens << " rows of " << columns << " columns, " << width << " a rank, row-major " << row_major);
-          const sw::gathered_shape shape{tokens, columns, width, row_major};
+          const sw::gathered_shape shape{tokens, columns, width, columns / width, columns % width, row_major};
           const std::size_t apart = columns + 3;
           std::vector<float> in(tokens * columns), out(tokens * apart, -1), expected = out;
           for (std::size_t t = 0; t < tokens; ++t) {

@@ -38,6 +38,8 @@ constexpr flow flows[] = {
     {sw::moe_identity_expert, whole, sum, sum, sw::collective::none, false, true},
     {sw::grouped_gemm, whole, whole, whole, sw::collective::none, true, false},
     {sw::ep_dispatch_experts, whole, sum, whole, sw::collective::all_reduce, false, true},
+    {sw::rowwise_partial_output, cut, sum, sum, sw::collective::none, true, true},
+    {sw::partial_output, whole, sum, sum, sw::collective::none, false, true},
 };
 static_assert(std::size(flows) == std::size(sw::style_table) + 2);  // packed ones share a row
 

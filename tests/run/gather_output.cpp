@@ -86,9 +86,10 @@ counts gather(const sw::sharding& s, sw::in_process_communicator& ranks, std::si
   return n;
 }
 
-void check(std::size_t tokens, std::size_t columns, int tp, const sw::gather_options& options = {}) {
+void check(std::size_t tokens, std::size_t columns, int tp, const sw::gather_options& options = {},
+           sw::division divided = sw::division::chunk) {
   INFO("T " << tokens << ", V " << columns << ", tp " << tp << ", row-major up to " << options.row_major_up_to);
-  const sw::sharding s = head(columns, tp);
+  const sw::sharding s = head(columns, tp, divided);
   // One rank with columns has all of them: its segment is the whole, row-major.
   const bool segmented = tokens > std::max<std::size_t>(options.row_major_up_to, 1) && tp > 1 && columns > 1;
   const auto results = sw::in_process(
@@ -135,6 +136,10 @@ TEST_CASE("gathered logits are right for any T, V, number of ranks and limit", "
   const auto up_to = [&](unsigned n) { return static_cast<std::size_t>(random() % (n + 1)); };
   for (int i = 0; i < 300; ++i) {
     check(up_to(20), 1 + up_to(60), static_cast<int>(1 + up_to(6)), {.row_major_up_to = up_to(20)});
+    // Dealt evenly but for one column.
+    const int tp = static_cast<int>(1 + up_to(6));
+    check(up_to(20), static_cast<std::size_t>(tp) + up_to(60), tp, {.row_major_up_to = up_to(20)},
+          sw::division::uneven);
   }
 }
 
@@ -165,22 +170,22 @@ TEST_CASE("the gather is one call: in-place rows, or one row of whole segments",
 TEST_CASE("a step of a style that is ours, and of an embedding, is gathered by its own cut", "[run]") {
   const sw::sharding exact = head(12, 4, sw::division::exact);
   const sw::gather_output g(exact.step("lm_head"), 3, 100, sw::dtype::bf16);
-  CHECK(g.shape() == sw::gathered_shape{100, 12, 3, false});
+  CHECK(g.shape() == sw::gathered_shape{100, 12, 3, 4, 0, false});
   char memory[1];
   CHECK(static_cast<char*>(g.local(memory).data) - memory == 100 * 9 * 2);
   CHECK(g.local(memory).contiguous());
   const sw::sharding embedding = head(10, 4, sw::division::chunk, sw::embedding_colwise);  // [10, 8]: 8 columns
   CHECK(sw::gather_output(embedding.step("lm_head"), 0, 7, sw::dtype::f32).shape() ==
-        sw::gathered_shape{7, 8, 2, true});
+        sw::gathered_shape{7, 8, 2, 4, 0, true});
 }
 
 TEST_CASE("how logits lie is known at compile time where the sizes are", "[run]") {
-  constexpr sw::gathered_shape apart{3, 10, 4, false};  // 3 tokens, 10 columns, over 3 ranks: 4, 4, 2
+  constexpr sw::gathered_shape apart{3, 10, 4, 2, 2, false};  // 3 tokens, 10 columns, over 3 ranks: 4, 4, 2
   static_assert(apart.segments() == 3);
   static_assert(apart.segment(1, 2) == sw::row_segment{3 * 8 + 2, 8, 2});
   static_assert(apart.index(2, 9) == 29 && apart.index(0, 4) == 12);
-  static_assert(sw::gathered_shape{3, 10, 4, true}.index(2, 9) == 29);
-  static_assert(sw::gathered_shape{3, 0, 0, true}.segments() == 0);
+  static_assert(sw::gathered_shape{3, 10, 4, 2, 2, true}.index(2, 9) == 29);
+  static_assert(sw::gathered_shape{3, 0, 0, 0, 0, true}.segments() == 0);
   CHECK(apart.segments() == 3);
 }
 
@@ -209,7 +214,7 @@ TEST_CASE("what is no gather of one dim, and the wrong ranks, are refused with t
         "comm.size()}");
   CHECK(other.collectives + more.collectives == 0);
 
-  const sw::gathered apart(buffer, sw::dtype::f32, {3, 10, 5, false});
+  const sw::gathered apart(buffer, sw::dtype::f32, {3, 10, 5, 2, 0, false});
   CHECK(refusal<placement_error>([&] { apart.tensor(); }) ==
         "the 10 columns of 3 tokens are in 2 segments, one for each rank, and are no [T, V]: read them by row(t), "
         "permute them, or raise row_major_up_to");

@@ -162,7 +162,7 @@ TEST_CASE("a collective needs a dense tensor", "[run]") {
 }
 
 TEST_CASE("a style that a plan may hold but that this version does not run is refused where it would run", "[run]") {
-  for (const sw::style how : {sw::style(sw::ep_dispatch_experts), sw::style(sw::moe_identity_expert)}) {
+  for (const sw::style& how : {sw::style(sw::ep_dispatch_experts), sw::style(sw::moe_identity_expert)}) {
     sw::tree t;
     t.add("experts.up", sw::dtype::f32, {4, 6, 2});
     const sw::rule rules[] = {{"experts.up", sw::grouped_gemm}, {"experts", how}};

@@ -215,6 +215,47 @@ TEST_CASE("the experts' sum is reduced once, where their weights are cut", "[run
   }
 }
 
+TEST_CASE("two partial sums are added and reduced once, and a whole bias of either is refused", "[run]") {
+  // down(x) + down2(x), as routed experts and a shared one.
+  const tensor x = numbers({2, 24}, 1), first = numbers({5, 24}, 2), second = numbers({5, 24}, 3);
+  sw::tree model;
+  model.add("mlp.experts.down_proj", sw::dtype::f32, first.shape);
+  model.add("mlp.shared_expert.down_proj.weight", sw::dtype::f32, second.shape);
+  constexpr auto plan = sw::plan({{"mlp.experts.down_proj", sw::rowwise},
+                                  {"mlp.experts", sw::partial_output},
+                                  {"mlp.shared_expert.down_proj", sw::rowwise_partial_output},
+                                  {"mlp", sw::all_reduce}});
+  for (const int tp : {1, 2, 3, 4, 8}) {
+    const sw::sharding s = sw::shard(plan, model, {.tp = tp});
+    const auto results = sw::in_process(tp, [&](auto& ranks) {
+      sw::tally counts;
+      sw::counted comm(ranks, counts);
+      const int rank = comm.rank();
+      const auto of = [&](const char* module, const char* name, const tensor& weight) {
+        const sw::sharded_parameter& p = s[s.find(name)];
+        const sw::interval mine = sw::pieces_of(p.how, 24, tp, rank).at[0];
+        sw::intervals columns;
+        columns.push(mine);
+        const auto in = sw::assume_placed(sw::placement(sw::sharded<-1>{}), columns_of(x, columns));
+        return sw::run(
+            s.step(module), comm, stream,
+            sw::assume_placed(sw::product(in.where(), p), times(in.local(), local_of(s, name, rank, weight))));
+      };
+      const auto routed = of("mlp.experts", "mlp.experts.down_proj", first);
+      const auto shared = of("mlp.shared_expert.down_proj", "mlp.shared_expert.down_proj.weight", second);
+      CHECK_THROWS_AS(sw::run(s.step("mlp.shared_expert.down_proj"), comm, stream, shared,
+                              sw::assume_placed(sw::placement(sw::replicated{}), numbers({5}, 4))),
+                      sw::placement_error);
+      const auto y = sw::run(s.step("mlp"), comm, stream, routed + shared);
+      return std::pair(y.local(), counts.total().calls);
+    });
+    for (const auto& [y, calls] : results) {
+      CHECK(y == times(x, first) + times(x, second));
+      CHECK(calls == 1);
+    }
+  }
+}
+
 TEST_CASE("all_reduce and local_params do what their names say, and an unruled module nothing", "[run]") {
   sw::tree model;
   model.add("sum.inner.weight", sw::dtype::f32, {4, 4}).add("local.weight", sw::dtype::f32, {4, 4});

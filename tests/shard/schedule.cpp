@@ -165,7 +165,7 @@ TEST_CASE("a manifest is the version, the ranks, the rules, the parameters and t
   const sw::sharding imported = sw::shard({&row, 1}, uneven, {.tp = 2});
   const sw::schedule none = sw::schedule_of(imported);
   const lines theirs = lines_of(sw::manifest(imported, none));
-  CHECK(theirs[2] == "rule 0: 'up' colwise, uneven, as Hugging Face matches");
-  CHECK(theirs[3] == "parameter 0: 'up.weight' F32 [7, 4], cut on dim 0, uneven");
+  CHECK(theirs[2] == "rule 0: 'up' colwise, as torch.chunk deals, as Hugging Face matches");
+  CHECK(theirs[3] == "parameter 0: 'up.weight' F32 [7, 4], cut on dim 0, as torch.chunk deals");
   CHECK(theirs[4] == "parameter 1: 'norm.weight' F32 [4], whole");
 }

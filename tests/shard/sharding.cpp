@@ -366,7 +366,7 @@ TEST_CASE("a rule of a parameter alone has no step that gathers, so the engine's
       sw::layout({{"**.gate_up", sw::out_features.groups(2)}, {"up", sw::out_features.units("odd")}});
   sw::tree experts;
   experts.add("mlp.experts.gate_up", sw::dtype::f32, {3, 8, 4});
-  for (const sw::style how : {sw::style(sw::colwise_gather_output), sw::style(sw::embedding_colwise)}) {
+  for (const sw::style& how : {sw::style(sw::colwise_gather_output), sw::style(sw::embedding_colwise)}) {
     const auto plan = sw::plan({{"mlp.experts.gate_up", how}, {"mlp.experts", sw::moe_tp_experts}});
     CHECK(refusal<sw::shard_error>(plan, experts, {.tp = 2, .layout = engine})
               .find("'mlp.experts.gate_up' is 2 groups laid side by side") != std::string::npos);

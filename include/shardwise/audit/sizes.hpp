@@ -125,8 +125,7 @@ class size_calculator {
   };
   void add(const spread& s) {
     for (spread& known : spreads_) {
-      if (known.extent == s.extent &&
-          known.how.groups == s.how.groups) {  // on which dim, and in which units, is all one
+      if (known.extent == s.extent && known.how.deals_like(s.how)) {
         known.bytes_each += s.bytes_each;
         return;
       }

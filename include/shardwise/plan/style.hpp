@@ -29,6 +29,8 @@ enum class style_kind : std::uint8_t {
   moe_identity_expert,
   grouped_gemm,
   ep_dispatch_experts,
+  rowwise_partial_output,
+  partial_output,
 };
 
 /// Over which ranks a rule cuts: Hugging Face has two plans for a class, and one group of ranks for each.
@@ -60,9 +62,24 @@ constexpr std::string_view name_of(collective c) {
 
 /// How a size is divided over the ranks.
 enum class division : std::uint8_t {
-  exact,  ///< equal pieces, or an error that names the legal sizes
-  chunk,  ///< torch.chunk's arithmetic: ceil(n / ranks) each, the last ones shorter or empty
+  exact,   ///< equal pieces, or an error that names the legal sizes
+  chunk,   ///< torch.chunk's arithmetic: ceil(n / ranks) each, the last ones shorter or empty
+  uneven,  ///< whole units, of which the first ranks have one more; each rank has one at least
 };
+
+/// Units that go together: query heads read key/value heads, each the same number of query heads one key/value head.
+/// Where there are no more ranks than key/value heads, these are dealt, each with its query heads; where there are
+/// more, query heads are dealt, and a rank holds the key/value heads that its query heads read.
+enum class pairing : std::uint8_t {
+  none,
+  reads,    ///< query heads; value heads of a GatedDeltaNet
+  read_by,  ///< key/value heads; key heads of a GatedDeltaNet: copied where ranks share one
+};
+/// As it is written.
+constexpr std::string_view name_of(pairing p) {
+  constexpr std::string_view names[] = {"alone", "reading", "read by"};
+  return names[static_cast<std::size_t>(p)];
+}
 
 /// One row of the table of styles.
 struct style_facts {
@@ -112,10 +129,15 @@ inline constexpr style_facts style_table[] = {
      collective::none, false, false},
     {style_kind::ep_dispatch_experts, "ep_dispatch_experts", cut_of::no_half, replicated{}, partial<>{}, replicated{},
      collective::all_reduce, false, true, false},
+    {style_kind::rowwise_partial_output, "rowwise_partial_output", cut_of::in, sharded<-1>{}, partial<>{}, partial<>{},
+     collective::none, false, true},
+    {style_kind::partial_output, "partial_output", cut_of::no_half, replicated{}, partial<>{}, partial<>{},
+     collective::none, false, true},
 };
 
-/// Groups that one packed dim may have.
+/// Groups that one packed dim may have; of these, groups of unequal size.
 inline constexpr std::size_t max_groups = 8;
+inline constexpr std::size_t max_unequal_groups = 4;
 
 namespace detail {
 [[noreturn]] inline void a_packed_dim_has_1_to_8_groups(int groups) {
@@ -127,18 +149,69 @@ namespace detail {
 [[noreturn]] inline void this_style_has_no_units(std::string_view name) {
   raise(plan_error("'", name, "' cuts nothing, so that it has no units"));
 }
+[[noreturn]] inline void this_style_has_no_output_features(std::string_view name) {
+  raise(plan_error("'", name, "' cuts no output features: only colwise and colwise_gather_output cut a convolution's"));
+}
+[[noreturn]] inline void this_style_has_no_pairs(std::string_view name) {
+  raise(plan_error("'", name, "' has no units that are paired with others: say .units(\"...\") first, of colwise, ",
+                   "rowwise or rowwise_partial_output"));
+}
+[[noreturn]] inline void this_style_has_unequal_groups_already() {
+  raise(plan_error("a style has unequal groups, heads(...) for each, or units of its own, not both"));
+}
+[[noreturn]] inline void a_tile_has_at_least_one_element(std::size_t n) {
+  raise(plan_error("tiles(", n, "): a tile has at least 1 element"));
+}
+[[noreturn]] inline void tiles_have_no_pairs() {
+  raise(plan_error("tiles(n) are paired with nothing: reading and read_by are of units(...)"));
+}
+[[noreturn]] inline void interleaved_groups_are_unequal_ones() {
+  raise(plan_error("interleaved() is of groups(heads(...), ...): it says that they repeat in each unit"));
+}
 constexpr void check_groups(int groups) {
   if (groups < 1 || groups > static_cast<int>(max_groups)) a_packed_dim_has_1_to_8_groups(groups);
 }
 }  // namespace detail
+
+/// One of several groups of unequal size, made by `heads`. Its texts are literals: they outlive the plan.
+struct feature_group {
+  const char* unit = "";   ///< the field of config.json that counts its units
+  const char* other = "";  ///< the field that counts what these are paired with
+  const char* width = "";  ///< the field that counts the elements of a unit; "": see `style::groups`
+  pairing pair = pairing::none;
+
+  /// Each unit reads one unit of `config_field`: see `pairing`.
+  constexpr feature_group reading(const char* config_field) const {
+    return {unit, config_field, width, pairing::reads};
+  }
+  constexpr feature_group read_by(const char* config_field) const {
+    return {unit, config_field, width, pairing::read_by};
+  }
+  /// A unit has as many elements as this field of config.json says.
+  constexpr feature_group of(const char* config_field) const { return {unit, other, config_field, pair}; }
+  friend constexpr bool operator==(const feature_group& a, const feature_group& b) {
+    const auto same = [](std::string_view x, std::string_view y) { return x == y; };
+    return same(a.unit, b.unit) && same(a.other, b.other) && same(a.width, b.width) && a.pair == b.pair;
+  }
+};
+/// `heads("num_attention_heads")`: a group of as many units as this field of config.json says.
+constexpr feature_group heads(const char* config_field) { return {config_field}; }
 
 /// A style as a value: what a row of a plan stores. The tags below convert to it.
 struct style {
   style_kind kind = style_kind::replicate;
   std::uint8_t group_count = 1;
   division divided = division::exact;
-  std::string_view unit{};    ///< the field of config.json that counts what may not be cut in two
-  std::string_view reason{};  ///< why something is whole
+  pairing pair = pairing::none;
+  bool whole_if_refused = false;    ///< see `or_whole`
+  bool channels_first = false;      ///< see `convolution`
+  bool groups_interleaved = false;  ///< see `interleaved`
+  std::uint8_t unequal_groups = 0;  ///< how many of `group` there are; 0: all groups are alike
+  std::uint32_t tile = 0;           ///< elements of a unit; 0: see `unit`
+  std::string_view unit{};          ///< the field of config.json that counts what may not be cut in two
+  std::string_view other{};         ///< the field that counts what the units are paired with
+  std::string_view reason{};        ///< why something is whole
+  feature_group group[max_unequal_groups]{};
 
   constexpr const style_facts& facts() const { return style_table[static_cast<std::size_t>(kind)]; }
   /// The name that a plan file of Hugging Face has for it.
@@ -158,22 +231,107 @@ struct style {
   /// The cut dim consists of this many groups laid side by side (gate|up: 2), each cut by itself.
   constexpr style groups(int n) const {
     detail::check_groups(n);
-    const bool packs =
-        kind == style_kind::colwise || kind == style_kind::colwise_gather_output || kind == style_kind::rowwise;
-    if (n > 1 && !packs) detail::this_style_has_no_groups(facts().name);
+    if (n > 1 && !packs()) detail::this_style_has_no_groups(facts().name);
     style s = *this;
     s.group_count = static_cast<std::uint8_t>(n);
+    return s;
+  }
+  /// The cut dim consists of groups of unequal size laid side by side, each cut by itself, at its own units:
+  /// `groups(heads("num_attention_heads"), heads("num_key_value_heads"), heads("num_key_value_heads"))`. All units are
+  /// equally wide; those of a group with `of` are as wide as that field says, and what is left is the others'.
+  template <class... Groups>
+  constexpr style groups(const feature_group& first, const feature_group& second, const Groups&... rest) const {
+    static_assert(2 + sizeof...(rest) <= max_unequal_groups, "shardwise: at most 4 groups of unequal size");
+    if (!packs()) detail::this_style_has_no_groups(facts().name);
+    if (!unit.empty() || tile != 0) detail::this_style_has_unequal_groups_already();
+    style s = *this;
+    const feature_group all[] = {first, second, rest...};
+    for (const feature_group& g : all) {
+      if (g.pair != pairing::none && !stays_cut()) detail::this_style_has_no_pairs(facts().name);
+      s.group[s.unequal_groups++] = g;
+    }
+    s.group_count = s.unequal_groups;
+    return s;
+  }
+  /// The groups repeat within each unit of the group with the fewest: per key head q|k|v|z.
+  constexpr style interleaved() const {
+    if (unequal_groups == 0 || !stays_cut()) detail::interleaved_groups_are_unequal_ones();
+    style s = *this;
+    s.groups_interleaved = true;
     return s;
   }
   /// The cut dim (each of its groups) consists of as many equal units as this field of config.json says, and no unit is
   /// cut. The field is looked up in the submodel's own config: see `tree::number`.
   constexpr style units(const char* config_field) const {
-    if (facts().cut == cut_of::whole || facts().cut == cut_of::no_half) detail::this_style_has_no_units(facts().name);
+    check_cuts();
+    if (unequal_groups != 0) detail::this_style_has_unequal_groups_already();
     style s = *this;
     s.unit = config_field;
+    s.tile = 0;
+    return s;
+  }
+  /// The cut dim (each of its groups) consists of units of `n` elements: a tile of a kernel, a block of a quantised
+  /// weight, a pair of interleaved features.
+  constexpr style tiles(std::uint32_t n) const {
+    check_cuts();
+    if (unequal_groups != 0) detail::this_style_has_unequal_groups_already();
+    if (n == 0) detail::a_tile_has_at_least_one_element(n);
+    if (pair != pairing::none) detail::tiles_have_no_pairs();
+    style s = *this;
+    s.unit = {};
+    s.tile = n;
+    return s;
+  }
+  /// These units, query heads, read those that `config_field` counts, key/value heads: see `pairing`.
+  constexpr style reading(const char* config_field) const { return paired(pairing::reads, config_field); }
+  /// These units, key/value heads, are read by those that `config_field` counts, query heads. A rank holds exactly
+  /// those that its query heads read, copied where ranks share one. Legal where, on each rank, all that are held are
+  /// read by the same number of its query heads.
+  constexpr style read_by(const char* config_field) const { return paired(pairing::read_by, config_field); }
+  /// Units (or elements) are dealt where they do not divide too: the first ranks have one more. Fewer units than ranks
+  /// are refused.
+  constexpr style uneven() const {
+    check_cuts();
+    style s = *this;
+    s.divided = division::uneven;
+    return s;
+  }
+  /// Of a convolution's weight [out, in, kernel...]: its output features are dim 0.
+  constexpr style convolution() const {
+    if (facts().cut != cut_of::out) detail::this_style_has_no_output_features(facts().name);
+    style s = *this;
+    s.channels_first = true;
+    return s;
+  }
+  /// Where the dim does not divide over the ranks, it is whole on each, and the module's step does nothing: instead of
+  /// a refusal. Every rule of a module's weights that fit each other says so, with the same units.
+  constexpr style or_whole(const char* why) const {
+    check_cuts();
+    style s = *this;
+    s.whole_if_refused = true;
+    s.reason = why;
     return s;
   }
   friend constexpr bool operator==(const style&, const style&) = default;
+
+ private:
+  constexpr bool packs() const {
+    return kind == style_kind::colwise || kind == style_kind::colwise_gather_output || kind == style_kind::rowwise ||
+           kind == style_kind::rowwise_partial_output;
+  }
+  constexpr bool stays_cut() const {
+    return kind == style_kind::colwise || kind == style_kind::rowwise || kind == style_kind::rowwise_partial_output;
+  }
+  constexpr void check_cuts() const {
+    if (facts().cut == cut_of::whole || facts().cut == cut_of::no_half) detail::this_style_has_no_units(facts().name);
+  }
+  constexpr style paired(pairing p, const char* config_field) const {
+    if (unit.empty() || !stays_cut()) detail::this_style_has_no_pairs(facts().name);
+    style s = *this;
+    s.pair = p;
+    s.other = config_field;
+    return s;
+  }
 };
 
 /// A style as a type with one value: good as a template argument (`run<colwise>`), and converts to `style` in a row.
@@ -191,7 +349,15 @@ struct style_tag {
     return s.groups(Groups);
   }
   constexpr style units(const char* config_field) const { return static_cast<style>(*this).units(config_field); }
+  constexpr style tiles(std::uint32_t n) const { return static_cast<style>(*this).tiles(n); }
   constexpr style groups(int n) const { return static_cast<style>(*this).groups(n); }
+  template <class... Rest>
+  constexpr style groups(const feature_group& first, const feature_group& second, const Rest&... rest) const {
+    return static_cast<style>(*this).groups(first, second, rest...);
+  }
+  constexpr style uneven() const { return static_cast<style>(*this).uneven(); }
+  constexpr style convolution() const { return static_cast<style>(*this).convolution(); }
+  constexpr style or_whole(const char* why) const { return static_cast<style>(*this).or_whole(why); }
 };
 
 /// [out, in] is cut on `out`; the output stays local.
@@ -242,6 +408,10 @@ struct grouped_gemm_t : style_tag<style_kind::grouped_gemm, replicated, replicat
 /// The module whose experts the ranks share: each runs its own experts, and the outputs are summed. Says nothing of
 /// parameters. `run` does not do it: how tokens reach the experts of another rank is not in this version.
 struct ep_dispatch_experts_t : style_tag<style_kind::ep_dispatch_experts, replicated, partial<>, replicated> {};
+/// As `rowwise`, and the output stays a partial sum: a row above adds others to it and reduces them once.
+struct rowwise_partial_output_t : style_tag<style_kind::rowwise_partial_output, sharded<-1>, partial<>, partial<>> {};
+/// The module's output is a partial sum and stays one: a row above reduces it. Says nothing of parameters.
+struct partial_output_t : style_tag<style_kind::partial_output, replicated, partial<>, partial<>> {};
 
 inline constexpr colwise_t colwise{};
 inline constexpr colwise_gather_output_t colwise_gather_output{};
@@ -263,6 +433,8 @@ inline constexpr sequence_parallel_t sequence_parallel{};
 inline constexpr moe_identity_expert_t moe_identity_expert{};
 inline constexpr grouped_gemm_t grouped_gemm{};
 inline constexpr ep_dispatch_experts_t ep_dispatch_experts{};
+inline constexpr rowwise_partial_output_t rowwise_partial_output{};
+inline constexpr partial_output_t partial_output{};
 
 }  // namespace v0
 }  // namespace shardwise

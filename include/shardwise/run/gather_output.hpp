@@ -49,7 +49,7 @@ class gather_output {
     if (rank < 0 || rank >= s.tp) {
       detail::raise(comm_error("'", s.module, "' is cut over ", s.tp, " ranks, and has no rank ", rank));
     }
-    shape_ = {tokens, s.extent, detail::columns_of_first(s.extent, s.tp), false};
+    shape_ = gathered_shape::of(s, tokens);
     shape_.row_major = tokens <= std::max<std::size_t>(options.row_major_up_to, 1) || shape_.segments() <= 1;
   }
 
@@ -61,7 +61,7 @@ class gather_output {
   /// Where this rank's product writes, [T, its columns]: with row stride V, or dense, a segment of its own. `buffer`
   /// may be null where T is 0.
   constexpr tensor_view local(void* buffer) const {
-    const interval mine = chunk(shape_.columns, step_.tp, rank_);
+    const interval mine = detail::columns_of(step_, rank_);
     const std::size_t at = shape_.tokens == 0 ? 0 : shape_.row_major ? mine.begin : shape_.tokens * mine.begin;
     tensor_view v(static_cast<std::byte*>(buffer) + at * size_of(type_), type_, {shape_.tokens, mine.size()});
     if (shape_.row_major) v.strides[0] = shape_.columns;
@@ -80,7 +80,7 @@ class gather_output {
     }
     const tensor_view mine = local(buffer);
     const bool one_row = shape_.tokens == 1 || !shape_.row_major || step_.tp == 1;
-    const detail::rank_columns columns(shape_.columns, step_.tp, one_row ? shape_.tokens : 1);
+    const detail::rank_columns columns(step_.features, shape_.columns, step_.tp, one_row ? shape_.tokens : 1);
     const detail::module_at_work here(comm, step_);
     if (one_row) {
       comm.gather_last_dim(mine.data, columns[rank_], buffer, elements(), 1, columns, type_, stream);

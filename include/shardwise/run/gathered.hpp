@@ -6,7 +6,7 @@
 
 #include "shardwise/error.hpp"
 #include "shardwise/model/tensor_view.hpp"
-#include "shardwise/shard/slice.hpp"
+#include "shardwise/shard/step.hpp"
 
 namespace shardwise {
 inline namespace v0 {
@@ -19,37 +19,53 @@ struct row_segment {
   friend constexpr bool operator==(const row_segment&, const row_segment&) = default;
 };
 
+namespace detail {
+/// A rank's columns of an output that is one group: an empty interval at the end where it has none.
+constexpr interval columns_of(const step& s, int rank) {
+  const intervals i = s.pieces(rank);
+  return i.count == 0 ? interval{s.extent, s.extent} : i.at[0];
+}
+}  // namespace detail
+
 /// How [T, V] lies in a buffer of T * V elements: row-major, or in segments [T, columns of a rank], one after the other
-/// in rank order, each dense. Segments of `width` columns, the last one of what is left; no segment is empty. All of it
-/// is arithmetic, also for a kernel's arguments.
+/// in rank order, each dense. The first `wide` segments have `width` columns, the others `narrow`; no segment is empty.
+/// All of it is arithmetic, also for a kernel's arguments.
 struct gathered_shape {
   std::size_t tokens = 0, columns = 0;
-  std::size_t width = 0;  ///< columns of each rank but the last ones
+  std::size_t width = 0, wide = 0, narrow = 0;
   bool row_major = true;
 
+  /// As the ranks' columns of a step lie, in segments: `tokens` rows of it.
+  static constexpr gathered_shape of(const step& s, std::size_t tokens) {
+    gathered_shape g{tokens, s.extent, detail::columns_of(s, 0).size(), 0, 0, false};
+    for (int r = 0; r < s.tp; ++r) {
+      const std::size_t n = detail::columns_of(s, r).size();
+      if (n == g.width) ++g.wide;
+      if (n < g.width && n > g.narrow) g.narrow = n;
+    }
+    return g;
+  }
   /// How many pieces a row is in.
   constexpr std::size_t segments() const {
     if (columns == 0) return 0;
-    return row_major ? 1 : (columns + width - 1) / width;
+    const std::size_t rest = columns - wide * width;
+    return row_major ? 1 : wide + (rest == 0 ? 0 : rest / narrow);
   }
   /// Piece `i` of row `t`.
   constexpr row_segment segment(std::size_t t, std::size_t i) const {
     if (row_major) return {t * columns, 0, columns};
-    const std::size_t begin = i * width, count = columns - begin < width ? columns - begin : width;
+    const std::size_t count = i < wide ? width : narrow;
+    const std::size_t begin = i < wide ? i * width : wide * width + (i - wide) * narrow;
     return {tokens * begin + t * count, begin, count};
   }
   /// Where the element of row `t` and column `v` is.
   constexpr std::size_t index(std::size_t t, std::size_t v) const {
     if (row_major) return t * columns + v;
-    const row_segment s = segment(t, v / width);
+    const row_segment s = segment(t, v < wide * width ? v / width : wide + (v - wide * width) / narrow);
     return s.offset + (v - s.begin);
   }
   friend constexpr bool operator==(const gathered_shape&, const gathered_shape&) = default;
 };
-
-namespace detail {
-constexpr std::size_t columns_of_first(std::size_t columns, int ranks) { return chunk(columns, ranks, 0).size(); }
-}  // namespace detail
 
 /// One row, as its segments: `for (const row_segment& s : logits.row(t))`.
 class gathered_row {

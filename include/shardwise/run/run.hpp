@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "shardwise/comm/communicator.hpp"
@@ -127,10 +128,10 @@ View gather_last_dim(const step& s, C& comm, typename C::stream_type stream, con
   const auto bytes = static_cast<std::ptrdiff_t>(size_of(local.type));
   std::size_t send_at = 0;
   for (int g = 0; g < features.groups; ++g) {
-    const interval group = chunk(whole, features.groups, g);
-    const rank_columns columns(group.size(), ranks);
+    const cut_group group = group_of(features, whole, g);
+    const rank_columns columns(group.how, group.at.size(), ranks);
     comm.gather_last_dim(static_cast<const std::byte*>(local.data) + static_cast<std::ptrdiff_t>(send_at) * bytes,
-                         width, static_cast<std::byte*>(to.data) + static_cast<std::ptrdiff_t>(group.begin) * bytes,
+                         width, static_cast<std::byte*>(to.data) + static_cast<std::ptrdiff_t>(group.at.begin) * bytes,
                          whole, rows, columns, local.type, stream);
     send_at += columns[comm.rank()];
   }
@@ -203,7 +204,8 @@ struct tag_traits {
   struct bias_of<partial<Op>> {
     using type = replicated;
   };
-  using bias = typename bias_of<Local>::type;
+  // What stays a partial sum takes a partial bias: a whole one would be added once on each rank.
+  using bias = typename std::conditional<std::same_as<Local, Out>, Out, typename bias_of<Local>::type>::type;
   static constexpr style_facts facts = style_table[static_cast<std::size_t>(Kind)];
   static constexpr step_kinds may{facts.then == collective::all_reduce, facts.then == collective::gather_last_dim,
                                   false};

@@ -21,6 +21,13 @@ struct feature_layout {
 
   /// This many groups laid side by side: gate|up is 2, q|k|v is 3.
   constexpr feature_layout groups(int n) const { return {axis, made_of.groups(n)}; }
+  /// Groups of unequal size: heads(...) for each. See `style::groups`.
+  template <class... Groups>
+  constexpr feature_layout groups(const feature_group& first, const feature_group& second,
+                                  const Groups&... rest) const {
+    return {axis, made_of.groups(first, second, rest...)};
+  }
+  constexpr feature_layout interleaved() const { return {axis, made_of.interleaved()}; }
   /// As many equal units (in each group) as this field of the config says: whole heads.
   constexpr feature_layout units(const char* config_field) const { return {axis, made_of.units(config_field)}; }
 };

@@ -77,13 +77,27 @@ class manifest {
     (one(parts), ...);
   }
 
+  static std::string_view words_of(division d) {
+    return d == division::exact ? "" : d == division::chunk ? ", as torch.chunk deals" : ", uneven";
+  }
+
   template <class Text>
   void append_rule(std::size_t i, Text& to) const {
     const rule& r = sharding_->rules()[i];
     put(to, '\'', sharding_->pattern(static_cast<std::uint16_t>(i)), "' ", r.how.name());
     if (r.how.group_count > 1) put(to, " of ", static_cast<unsigned>(r.how.group_count), " groups");
     if (!r.how.unit.empty()) put(to, " in units of ", r.how.unit);
-    if (r.how.divided == division::chunk) put(to, ", uneven");
+    if (r.how.tile != 0) put(to, " in tiles of ", static_cast<unsigned>(r.how.tile));
+    if (r.how.pair != pairing::none) put(to, ' ', name_of(r.how.pair), ' ', r.how.other);
+    for (std::size_t g = 0; g < r.how.unequal_groups; ++g) {
+      const feature_group& f = r.how.group[g];
+      put(to, g == 0 ? ": " : " | ", f.unit, " of ", *f.width != 0 ? f.width : "equal width");
+      if (f.pair != pairing::none) put(to, ' ', name_of(f.pair), ' ', f.other);
+    }
+    if (r.how.groups_interleaved) put(to, ", interleaved");
+    if (r.how.channels_first) put(to, ", of a convolution");
+    put(to, words_of(r.how.divided));
+    if (r.how.whole_if_refused) put(to, ", or whole");
     if (r.matching == dialect::hugging_face) put(to, ", as Hugging Face matches");
     if (r.over == parallelism::expert) put(to, ", expert-parallel");
     if (r.overrides != 0) put(to, ", override ", static_cast<unsigned>(r.overrides));
@@ -98,7 +112,15 @@ class manifest {
     put(to, "cut on dim ", static_cast<unsigned>(p.how.dim));
     if (p.how.groups > 1) put(to, " in ", static_cast<unsigned>(p.how.groups), " groups");
     if (p.how.units != 0) put(to, " of ", p.how.units, " units");
-    if (p.how.divided == division::chunk) put(to, ", uneven");
+    if (p.how.tile != 0) put(to, " in tiles of ", static_cast<unsigned>(p.how.tile));
+    if (p.how.pair != pairing::none) put(to, ' ', name_of(p.how.pair), ' ', p.how.other);
+    for (std::size_t g = 0; g < p.how.unequal; ++g) {
+      const unequal_group& u = p.how.group[g];
+      put(to, g == 0 ? ": " : " | ", static_cast<unsigned>(u.units), " of ", static_cast<unsigned>(u.width));
+      if (u.pair != pairing::none) put(to, ' ', name_of(u.pair), ' ', static_cast<unsigned>(u.other));
+    }
+    if (p.how.interleaved) put(to, ", interleaved");
+    put(to, words_of(p.how.divided));
   }
 
   const sharding* sharding_;

@@ -108,9 +108,17 @@ class sharding {
     if (m.rule == no_rule) return s;
     s.how = rules_[m.rule].how;
     if (m.weight == npos) return s;
-    const tensor_shape& shape = parameters_[m.weight].shape;
-    s.features = cut_by(s.how, shape.dims(), false).how;
-    if (!s.features.whole()) s.extent = shape[static_cast<std::size_t>(s.features.dim)];
+    const sharded_parameter& p = parameters_[m.weight];
+    if (p.rule != no_rule && p.how.whole() && rules_[p.rule].how.whole_if_refused && s.how.whole_if_refused) {
+      s.how = replicate;
+      s.how.reason = rules_[p.rule].how.reason;
+      return s;
+    }
+    s.features = cut_by(s.how, p.shape.dims(), false).how;
+    if (s.features.whole()) return s;
+    // The weight's own cut knows its units.
+    if (p.how.dim == s.features.dim && p.how.groups == s.features.groups) s.features = p.how;
+    s.extent = p.shape[static_cast<std::size_t>(s.features.dim)];
     return s;
   }
 

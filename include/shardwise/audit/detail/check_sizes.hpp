@@ -194,7 +194,7 @@ class size_check {
   static std::string_view has(const failed& f) { return f.things.size() == 1 ? " has " : " have "; }
 
   void report_refused(const failed& f) {
-    const auto fits = [&](int tp) { return fault_of(f.size.how, f.size.extent, tp) == cut_fault::none; };
+    const auto fits = [&](int tp) { return f.size.fault(tp) == cut_fault::none; };
     finding& out = start(finding_kind::does_not_divide, f);
     const std::size_t groups = f.size.how.groups, ranks = static_cast<std::size_t>(all_.tp);
     const std::size_t n = f.size.how.units != 0 ? f.size.how.units : f.size.extent / groups;

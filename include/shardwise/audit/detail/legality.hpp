@@ -29,7 +29,7 @@ class legality {
   std::string reason_against(int tp) const {
     if (!never_.empty()) return never_;
     for (const constraint& c : constraints_) {
-      if (fault_of(c.size.how, c.size.extent, tp) != cut_fault::none) return fault_text(c, tp);
+      if (c.size.fault(tp) != cut_fault::none) return fault_text(c, tp);
     }
     return {};
   }
@@ -38,8 +38,7 @@ class legality {
     if (p.what.refused()) return refusal_text(p);
     std::string reason;
     for_sizes(p, [&](const size_to_divide& size) {
-      if (reason.empty() && fault_of(size.how, size.extent, tp) != cut_fault::none)
-        reason = fault_text({size, p.name}, tp);
+      if (reason.empty() && size.fault(tp) != cut_fault::none) reason = fault_text({size, p.name}, tp);
     });
     return reason;
   }
@@ -135,11 +134,7 @@ class legality {
   }
   void constrain(const parameter_class& p, const size_to_divide& s) {
     for (const constraint& known : constraints_) {
-      const cut& k = known.size.how;
-      if (k.groups == s.how.groups && k.divided == s.how.divided && k.units == s.how.units &&
-          known.size.extent == s.extent && known.size.unit == s.unit) {
-        return;
-      }
+      if (known.size.divides_like(s)) return;
     }
     constraints_.push_back({s, p.name});
   }

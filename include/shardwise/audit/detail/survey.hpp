@@ -264,13 +264,22 @@ class survey {
   name_index known_[2];        // of parameters and of modules, where in `owners_`
 };
 
-/// What the largest of `tp` ranks, the first, holds of `extent` elements that are cut so.
-constexpr std::size_t most_of(const cut& c, std::size_t extent, int tp) { return pieces_of(c, extent, tp, 0).size(); }
+/// What the largest of `tp` ranks holds of `extent` elements that are cut so: the first, but where units are copied.
+constexpr std::size_t most_of(const cut& c, std::size_t extent, int tp) {
+  if (c.divided != division::uneven) return pieces_of(c, extent, tp, 0).size();
+  std::size_t most = 0;
+  for (int r = 0; r < tp; ++r) {
+    const std::size_t n = pieces_of(c, extent, tp, r).size();
+    most = n > most ? n : most;
+  }
+  return most;
+}
 /// The same of a parameter, in bytes.
 constexpr std::size_t most_bytes(const parameter_class& p, int tp) {
-  if (p.what.how.whole()) return p.bytes();
+  const cut how = p.what.how_at(tp);
+  if (how.whole()) return p.bytes();
   const std::size_t extent = p.shape[static_cast<std::size_t>(p.what.how.dim)];
-  return extent == 0 ? 0 : p.bytes() / extent * most_of(p.what.how, extent, tp);
+  return extent == 0 ? 0 : p.bytes() / extent * most_of(how, extent, tp);
 }
 
 /// Bytes that each rank sends for a result of `payload` bytes, by the ring that NCCL's algorithms have for a bound: an

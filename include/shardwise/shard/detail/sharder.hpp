@@ -20,6 +20,7 @@ inline rule kept(const rule& r, text_store& store) {
     if (k.pattern.at[i].size() != 0) k.pattern.at[i].text = store.keep(r.pattern.at[i].view()).data();
   }
   k.how.unit = store.keep(r.how.unit);
+  k.how.other = store.keep(r.how.other);
   k.how.reason = store.keep(r.how.reason);
   k.text = "";
   return k;
@@ -41,7 +42,7 @@ struct sharder {
   struct constraint {
     std::string_view parameter;
     size_to_divide size;
-    cut_fault fault(int tp) const { return fault_of(size.how, size.extent, tp); }
+    cut_fault fault(int tp) const { return size.fault(tp); }
   };
   list<constraint> constraints{};
   list<std::string_view> holes{};
@@ -86,7 +87,7 @@ struct sharder {
                         "' cannot be guessed; for a head add colwise_gather_output"));
     }
     const cut c = cut_of_parameter(alias, kept.shape, owner);
-    if (c.dim != kept.how.dim || c.groups != kept.how.groups) {
+    if (c != kept.how) {
       raise(shard_error("'", alias, "' and '", kept.name,
                         "' are tied, one storage, and the plan cuts them in two ways: ", rules[owner].how.name(),
                         " and ", kept.covered() ? rules[kept.rule].how.name() : std::string_view("no rule (whole)"),
@@ -97,6 +98,7 @@ struct sharder {
   /// A weight must be cut as the rule of its module takes it to be, or the module's step would not fit its output.
   void agree(const sharded_parameter& p, std::string_view name, const rule& module) const {
     if (p.shape.dims() < 2 || !module.how.has_module_half() || !module.how.has_parameter_half()) return;
+    if (p.how.whole() && module.how.whole_if_refused && p.covered() && rules[p.rule].how.whole_if_refused) return;
     const cut expected = cut_by(module.how, p.shape.dims(), false).how;
     if (expected.dim == p.how.dim && expected.groups == p.how.groups) return;
     shard_error e("'", name, "' is cut by ", p.covered() ? rules[p.rule].how.name() : std::string_view("no rule"),
@@ -201,16 +203,12 @@ struct sharder {
       raise(e);
     }
     for (std::size_t i = 0; i < x.size_count; ++i) constrain(name, x.sizes[i]);
-    return x.how;
+    return x.how_at(options.tp);
   }
 
   void constrain(std::string_view name, const size_to_divide& s) {
-    for (const constraint& known : constraints) {  // on which dim says nothing of whether it divides
-      const cut& k = known.size.how;
-      if (k.groups == s.how.groups && k.divided == s.how.divided && k.units == s.how.units &&
-          known.size.extent == s.extent && known.size.unit == s.unit && known.size.experts == s.experts) {
-        return;
-      }
+    for (const constraint& known : constraints) {
+      if (known.size.divides_like(s)) return;
     }
     constraints.push({name, s});
   }
