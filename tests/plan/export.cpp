@@ -56,6 +56,15 @@ TEST_CASE("a plan is written in Hugging Face's words, with its choices written o
 TEST_CASE("what Hugging Face's words cannot say is noted", "[plan]") {
   using Catch::Matchers::StartsWith;
   CHECK_THAT(noted({"qkv", sw::colwise.groups(3)}), StartsWith("packed_colwise of 3 groups"));
+  CHECK_THAT(noted({"qkv", sw::colwise.groups(sw::heads("q"), sw::heads("k"))}),
+             StartsWith("packed_colwise of 2 unequal groups"));
+  CHECK_THAT(noted({"conv1d", sw::colwise.convolution()}), StartsWith("colwise of a convolution"));
+  CHECK_THAT(noted({"down", sw::rowwise_partial_output}), StartsWith("rowwise_partial_output: Hugging Face reduces"));
+  CHECK_THAT(noted({"experts", sw::partial_output}), StartsWith("partial_output: Hugging Face reduces"));
+  CHECK_THAT(noted({"lm_head", sw::colwise_gather_output.uneven()}, 1), StartsWith("uneven(): Hugging Face deals"));
+  CHECK_THAT(noted({"up", sw::colwise.tiles(2)}, 1), StartsWith("tiles(2): Hugging Face cuts between any two"));
+  CHECK_THAT(noted({"proj", sw::rowwise.or_whole("heads")}, 1), StartsWith("or_whole(): Hugging Face cuts it"));
+  CHECK(sw::exported(sw::plan({{"k", sw::colwise.units("k").read_by("q")}})).notes().size() == 2);
   CHECK_THAT(noted({"{a,b}.{a,b}.{a,b}.{a,b}.{a,b}.{a,b}.{a,b}.{a,b}.{a,b}.{a,b}.{a,b}", sw::colwise}),
              StartsWith("its braces stand for more than 256 names"));
   CHECK_THAT(noted({"head", sw::colwise_gather_output.groups(2)}), StartsWith("colwise_gather_output of 2 groups"));

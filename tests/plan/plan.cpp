@@ -149,12 +149,29 @@ TEST_CASE("a plan made at run time is the plan of compile time", "[plan]") {
 }
 
 TEST_CASE("groups and units are refused where a style cuts nothing that could have them", "[plan]") {
-  CHECK_THROWS_MATCHES(
-      sw::rowwise_split_input.groups(2), sw::plan_error,
-      says("'rowwise_split_input' has no groups: only colwise, colwise_gather_output and rowwise cut a "
-           "packed dim"));
+  CHECK_THROWS_MATCHES(sw::rowwise_split_input.groups(2), sw::plan_error,
+                       says("'rowwise_split_input' has no groups: only colwise, colwise_gather_output, rowwise and "
+                            "rowwise_partial_output cut a packed dim"));
   CHECK_THROWS_MATCHES(sw::replicate.units("heads"), sw::plan_error,
                        says("'replicate' cuts nothing, so that it has no units"));
   CHECK_THROWS_AS(sw::moe_tp_experts.units("heads"), sw::plan_error);
   CHECK(sw::replicate.groups(1) == sw::style(sw::replicate));
+  // What is paired stays cut, and has units: a gather of what ranks share would have it twice.
+  const sw::style heads = sw::colwise.units("heads");
+  const auto no_pairs = [](const char* name) {
+    return says(std::string("'") + name + "' has no units that are paired with others: say .units(\"...\") first");
+  };
+  CHECK_THROWS_MATCHES(sw::style(sw::colwise).reading("kv"), sw::plan_error, no_pairs("colwise"));
+  CHECK_THROWS_MATCHES(sw::colwise_gather_output.units("kv").read_by("q"), sw::plan_error,
+                       no_pairs("colwise_gather_output"));
+  CHECK_THROWS_MATCHES(sw::colwise_gather_output.groups(sw::heads("q"), sw::heads("kv").read_by("q")), sw::plan_error,
+                       no_pairs("colwise_gather_output"));
+  CHECK_THROWS_MATCHES(heads.groups(sw::heads("q"), sw::heads("kv")), sw::plan_error, says("not both"));
+  CHECK_THROWS_MATCHES(sw::colwise.groups(sw::heads("q"), sw::heads("kv")).units("q"), sw::plan_error,
+                       says("not both"));
+  CHECK_THROWS_MATCHES(sw::rowwise.groups(2).interleaved(), sw::plan_error, says("interleaved() is of groups(heads"));
+  CHECK_THROWS_MATCHES(sw::rowwise.tiles(0), sw::plan_error, says("tiles(0): a tile has at least 1 element"));
+  CHECK_THROWS_MATCHES(heads.reading("kv").tiles(2), sw::plan_error, says("tiles(n) are paired with nothing"));
+  CHECK_THROWS_MATCHES(sw::style(sw::rowwise).convolution(), sw::plan_error, says("'rowwise' cuts no output features"));
+  CHECK_THROWS_AS(sw::style(sw::partial_output).uneven(), sw::plan_error);
 }

@@ -27,7 +27,37 @@ class tree_exporter;
 constexpr std::string_view hugging_face_name(const style& s) {
   const bool packed = s.kind == style_kind::colwise || s.kind == style_kind::rowwise;
   if (s.group_count > 2 || (s.group_count == 2 && !packed)) return {};
+  if (s.unequal_groups != 0 || s.channels_first) return {};
+  if (s.kind == style_kind::rowwise_partial_output || s.kind == style_kind::partial_output) return {};
   return s.name();
+}
+
+/// Appends why `hugging_face_name` has none.
+inline void append_unnamed(error& e, const style& s) {
+  e.append(s.name());
+  if (s.channels_first) return e.append(std::string_view(" of a convolution: Hugging Face cuts dim n-2 of any weight"));
+  if (s.unequal_groups != 0 || s.group_count > 1) {
+    e.append(std::string_view(" of "));
+    e.append(static_cast<int>(s.group_count));
+    e.append(std::string_view(s.unequal_groups != 0 ? " unequal" : ""));
+    return e.append(std::string_view(" groups: Hugging Face has packed_colwise and packed_rowwise, of 2"));
+  }
+  e.append(
+      std::string_view(": Hugging Face reduces each partial sum by itself; export a plan whose rows are rowwise and "
+                       "moe_tp_experts"));
+}
+
+/// f(why) for each thing that the words of Hugging Face leave out of a style that has a name there.
+template <class F>
+void each_unsaid(const style& s, F f) {
+  if (!s.unit.empty()) f(error("units(\"", s.unit, "\"): Hugging Face cuts between any two elements"));
+  if (s.pair == pairing::read_by) {
+    f(error("read_by(\"", s.other, "\"): Hugging Face copies no unit, and cuts it in pieces where ranks share one"));
+  }
+  if (s.tile != 0)
+    f(error("tiles(", static_cast<std::size_t>(s.tile), "): Hugging Face cuts between any two elements"));
+  if (s.divided == division::uneven) f(error("uneven(): Hugging Face deals as torch.chunk, the last ranks less"));
+  if (s.whole_if_refused) f(error("or_whole(): Hugging Face cuts it at every number of ranks"));
 }
 }  // namespace detail
 
@@ -88,13 +118,12 @@ class row_exporter {
     const joined_path pattern(r.pattern);
     const std::string_view name = hugging_face_name(r.how);
     if (name.empty()) {
-      out_.note(pattern.view(), error(r.how.name(), " of ", static_cast<int>(r.how.group_count),
-                                      " groups: Hugging Face has packed_colwise and packed_rowwise, of 2"));
+      error why("");
+      append_unnamed(why, r.how);
+      out_.note(pattern.view(), why);
       return;
     }
-    if (!r.how.unit.empty()) {
-      out_.note(pattern.view(), error("units(\"", r.how.unit, "\"): Hugging Face cuts between any two elements"));
-    }
+    each_unsaid(r.how, [&](const error& why) { out_.note(pattern.view(), why); });
     if (r.how.kind == style_kind::rowwise && r.how.group_count == 2 && !r.how.hugging_face_packed_rowwise()) {
       out_.note(pattern.view(), error("its packed_rowwise speaks of the parameters only: nothing sums the output"));
     }

@@ -144,7 +144,9 @@ namespace detail {
   raise(plan_error("a packed dim was given ", groups, " groups; it may have 1 to ", max_groups));
 }
 [[noreturn]] inline void this_style_has_no_groups(std::string_view name) {
-  raise(plan_error("'", name, "' has no groups: only colwise, colwise_gather_output and rowwise cut a packed dim"));
+  raise(plan_error(
+      "'", name,
+      "' has no groups: only colwise, colwise_gather_output, rowwise and rowwise_partial_output cut a packed dim"));
 }
 [[noreturn]] inline void this_style_has_no_units(std::string_view name) {
   raise(plan_error("'", name, "' cuts nothing, so that it has no units"));

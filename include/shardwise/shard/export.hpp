@@ -39,9 +39,8 @@ class tree_exporter {
     each_name([&](std::string_view name, const tensor_shape& shape) { compare(name, shape, theirs); });
     for (const concrete_module& m : seen_) compare(m, theirs);
     for (const rule& r : plan_) {
-      if (r.how.unit.empty()) continue;
-      out_.note(joined_path(r.pattern).view(),
-                error("units(\"", r.how.unit, "\"): Hugging Face cuts between any two elements"));
+      if (hugging_face_name(r.how).empty()) continue;
+      each_unsaid(r.how, [&](const error& why) { out_.note(joined_path(r.pattern).view(), why); });
     }
     return static_cast<exported_plan&&>(out_);
   }
