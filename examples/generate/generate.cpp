@@ -45,7 +45,8 @@ bool generate(const options& o, Ranks& ranks) {
   const auto source = sw::checkpoint::converted(folder);
   const sw::tree tree = sw::tree_of(source, folder.config());
   const model_config config = read_config(folder.config());
-  const chosen_plan plan = choose_plan(o.plan, folder.config());
+  chosen_plan plan = choose_plan(o.plan, folder.config());
+  if (o.expert_parallel) share_experts(plan, folder.config());
   if (ranks.first()) warn_of_renamed_styles(plan);
   const prompt p = read_prompt(o, config);
   const tensor expected = o.expected ? read_tensor(*o.expected) : tensor();

@@ -25,38 +25,45 @@ struct routes {
 };
 
 /// The experts' weights: gate_up_proj [experts, 2 * width, hidden], gate above up, and down_proj [experts, hidden,
-/// width].
+/// width]. A rank has a part of every expert, or some experts whole.
 class expert_weights {
  public:
   expert_weights(const context& c, const std::string& path, std::size_t hidden, const experts_config& e)
       : step_(c, path),
+        held_(c.sharding, path),
+        mine_(held_.of(c.comm.rank())),
         gate_up_(c.parameters.at(path + ".gate_up_proj", {e.count, 2 * e.width, hidden})),
         down_(c.parameters.at(path + ".down_proj", {e.count, hidden, e.width})) {}
 
-  /// The experts' answers, weighed and added up. Where each expert is cut, a rank has a part of every answer.
+  /// The experts' answers, weighed and added up. Where each expert is cut, a rank has a part of every answer; where it
+  /// has some experts only, theirs.
   value operator()(const value& x, const routes& routes) const {
     const value in = step_.input(x);
-    const sw::placement inner =
-        same_placement({{gate_up_.parameter->name, sw::product(in.where(), *gate_up_.parameter)}});
-    const sw::placement outer = sw::product(inner, *down_.parameter);
     tensor y({in.local().rows(), down_.local.shape()[1]});
-    for (std::size_t e = 0; e < routes.of.size(); ++e) {
+    for (std::size_t e = mine_.begin; e < mine_.end; ++e) {
       const auto& asked = routes.of[e];
       if (asked.empty()) continue;
       tensor mine({asked.size(), in.local().columns()});
       for (std::size_t i = 0; i < asked.size(); ++i) {
         map(mine).row(index_of(i)) = map(in.local()).row(index_of(asked[i].token));
       }
-      const tensor answer = ask(e, mine);
+      const tensor answer = ask(e - mine_.begin, mine);
       for (std::size_t i = 0; i < asked.size(); ++i) {
         map(y).row(index_of(asked[i].token)) += asked[i].share * map(answer).row(index_of(i));
       }
     }
-    return step_.output(sw::assume_placed(outer, y));
+    return step_.output(sw::assume_placed(placed_as(in.where()), y));
   }
   std::string_view path() const { return step_.path(); }
 
  private:
+  // Where the sum of the answers is.
+  sw::placement placed_as(const sw::placement& in) const {
+    if (held_.dealt()) return sw::answers(in, held_);
+    const sw::placement inner = same_placement({{gate_up_.parameter->name, sw::product(in, *gate_up_.parameter)}});
+    return sw::product(inner, *down_.parameter);
+  }
+
   tensor ask(std::size_t expert, const tensor& x) const {
     const tensor both = times(x, matrix_of(gate_up_.local, expert));
     const std::size_t width = both.columns() / 2;
@@ -72,6 +79,8 @@ class expert_weights {
   }
 
   module_step step_;
+  sw::experts_by_rank held_;
+  sw::interval mine_;
   weight gate_up_, down_;
 };
 

@@ -22,6 +22,7 @@ struct options {
   std::filesystem::path model;
   std::string comm = "in-process";
   std::vector<int> tp;  ///< empty: not said
+  bool expert_parallel = false;
   std::filesystem::path inputs;
   std::vector<std::int64_t> tokens;
   std::optional<tensor_in_file> pixels, expected;
@@ -57,6 +58,7 @@ inline bool asks_for_mpi(int argc, char** argv) {
 inline options parse_options(CLI::App& app, int argc, char** argv) {
   options o;
   std::string pixels, expected;
+  std::vector<int> ep;
   app.description(
       "Cuts a checkpoint by its tensor-parallel plan, runs it on N ranks (threads of this process, or processes of an "
       "MPI job), and shows what comes out.\n"
@@ -81,6 +83,12 @@ inline options parse_options(CLI::App& app, int argc, char** argv) {
       ->allow_extra_args(false)  // what follows a blank is the next argument
       ->type_name("N")
       ->default_str("1");
+  app.add_option("--ep", ep,
+                 "As --tp, with whole experts on each rank, by the model's expert-parallel plan, and the rest by the "
+                 "tensor-parallel one")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("N");
   auto* inputs = app.add_option("--inputs", o.inputs,
                                 "JSON with input_ids [batch][tokens], and for images image_grid_thw; position_ids and "
                                 "rope_deltas, if there, are compared with ours")
@@ -109,6 +117,13 @@ inline options parse_options(CLI::App& app, int argc, char** argv) {
   app.parse(argc, argv);
   o.pixels = detail::parse_tensor_in_file(pixels, "pixel_values");
   o.expected = detail::parse_tensor_in_file(expected, "logits");
+  if (!ep.empty()) {
+    if (!o.tp.empty() && o.tp != ep) {
+      throw CLI::ValidationError("--ep", "the ranks that share the experts are those of --tp: give one number to both");
+    }
+    o.tp = ep;
+    o.expert_parallel = true;
+  }
   for (int tp : o.tp) {
     if (tp < 1 || tp > 256)
       throw CLI::ValidationError("--tp", std::to_string(tp) + " is not a number of ranks from 1 to 256");

@@ -31,11 +31,11 @@ inline constexpr auto engine_layout = sw::layout({
     {"**.visual.blocks.*.attn.proj", sw::in_features.units("num_heads")},
 });
 
-/// A plan by name, or out of a file that is kept with it.
+/// A plan by name, or out of a file, which is kept with it as a plan put together of two is.
 struct chosen_plan {
   enum kind_t { automatic, hugging_face, from_file } kind = automatic;
   std::string name;
-  std::optional<sw::imported_plan> file;
+  std::optional<sw::imported_plan> own;
   sw::plan_view rules;
 };
 
@@ -81,16 +81,29 @@ inline chosen_plan choose_plan(const std::string& name, const sw::checkpoint::co
     p.rules = sw::models::hf_plan(config);
   } else {
     p.kind = chosen_plan::from_file;
-    p.file = detail::read_plan(name);
-    p.rules = *p.file;
+    p.own = detail::read_plan(name);
+    p.rules = *p.own;
   }
   return p;
 }
 
+/// The plan with the model's expert-parallel one over the same ranks, as Hugging Face has it: that one has its modules
+/// and all below them. Throws `plan_error` for a model that has none.
+inline void share_experts(chosen_plan& plan, const sw::checkpoint::config& config) {
+  const sw::plan_view experts = sw::models::hf_ep_plan(config);
+  if (experts.size() == 0) {
+    throw sw::plan_error("--ep: there is no expert-parallel plan for a ", config.model_type(), "; leave --ep out");
+  }
+  if (!plan.own) plan.own.emplace().add(plan.rules);
+  plan.own->leave_to(experts).add(experts);
+  plan.rules = *plan.own;
+  plan.name += " with experts shared";
+}
+
 /// Says on stderr which styles of a plan file have another name in Hugging Face now. They mean what they meant.
 inline void warn_of_renamed_styles(const chosen_plan& plan) {
-  if (!plan.file) return;
-  for (const sw::renamed_style& n : plan.file->renamed()) {
+  if (plan.kind != chosen_plan::from_file) return;
+  for (const sw::renamed_style& n : plan.own->renamed()) {
     std::cerr << "warning: the style '" << n.old_name << "' of '" << n.pattern << "' in " << plan.name << " is called '"
               << n.new_name << "' now\n";
   }

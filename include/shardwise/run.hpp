@@ -2,6 +2,7 @@
 // Step 7, RUN: placements as types, and the collective after each style.
 #pragma once
 // IWYU pragma: begin_exports
+#include "shardwise/run/experts.hpp"
 #include "shardwise/run/gather_output.hpp"
 #include "shardwise/run/gathered.hpp"
 #include "shardwise/run/host.hpp"

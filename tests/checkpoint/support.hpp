@@ -86,12 +86,20 @@ inline shapes listed(const std::string& golden_name, std::string_view which) {
   return all;
 }
 
-/// The plan that Hugging Face applied to a golden, as its plan.json says it.
-inline sw::imported_plan plan_of(const std::string& golden_name) {
+/// The plan that Hugging Face applied to a golden, as its plan.json says it; with its expert-parallel plan over the
+/// same ranks, if asked for.
+inline sw::imported_plan plan_of(const std::string& golden_name, bool expert_parallel = false) {
   simdjson::dom::parser parser;
   const simdjson::dom::element json = parser.load((golden(golden_name) / "plan.json").string());
-  sw::imported_plan plan;
-  for (const auto row : simdjson::dom::object(json["tp_plan"])) plan.add(row.key, std::string_view(row.value));
+  const auto rows_of = [&](const char* key) {
+    sw::imported_plan plan;
+    for (const auto row : simdjson::dom::object(json[key])) plan.add(row.key, std::string_view(row.value));
+    return plan;
+  };
+  sw::imported_plan plan = rows_of("tp_plan");
+  if (!expert_parallel) return plan;
+  const sw::imported_plan experts = rows_of("ep_plan");
+  plan.leave_to(experts).add(experts);
   return plan;
 }
 

@@ -213,6 +213,11 @@ TEST_CASE("every style with a collective matters: left out, it breaks a golden",
   block.emplace_back("model.layers.*.mlp.down_proj.weight", "rowwise");
   block.emplace_back("model.layers.*.mlp", "all_reduce");
 
+  plan_rows experts = with(plan_of(moe), "model.layers.*.mlp.experts", "ep_dispatch_experts");
+  for (const char* name : {"gate_up_proj", "down_proj"}) {
+    experts = with(experts, std::string("model.layers.*.mlp.experts.") + name, "grouped_gemm");
+  }
+
   struct fault {
     const char* style;
     const golden_model& model;
@@ -227,6 +232,7 @@ TEST_CASE("every style with a collective matters: left out, it breaks a golden",
       {"embedding_rowwise", golden_of("llama_tied"), plan_of(golden_of("llama_tied"))},
       {"moe_tp_experts", moe, plan_of(moe)},
       {"moe_tp_experts", vl, plan_of(vl)},
+      {"ep_dispatch_experts", moe, experts},
       {"rowwise_split_input", llama, split},
       {"colwise_gather_output", llama, gathered},
       {"embedding_colwise", llama, table},

@@ -124,11 +124,11 @@ inline constexpr style_facts style_table[] = {
     {style_kind::sequence_parallel, "sequence_parallel", cut_of::whole, sharded<1>{}, sharded<1>{}, sharded<1>{},
      collective::none, false, true, false},
     {style_kind::moe_identity_expert, "moe_identity_expert", cut_of::no_half, replicated{}, partial<>{}, partial<>{},
-     collective::none, false, true, false},
+     collective::none, false, true},
     {style_kind::grouped_gemm, "grouped_gemm", cut_of::experts, replicated{}, replicated{}, replicated{},
      collective::none, false, false},
     {style_kind::ep_dispatch_experts, "ep_dispatch_experts", cut_of::no_half, replicated{}, partial<>{}, replicated{},
-     collective::all_reduce, false, true, false},
+     collective::all_reduce, false, true},
     {style_kind::rowwise_partial_output, "rowwise_partial_output", cut_of::in, sharded<-1>{}, partial<>{}, partial<>{},
      collective::none, false, true},
     {style_kind::partial_output, "partial_output", cut_of::no_half, replicated{}, partial<>{}, partial<>{},
@@ -401,14 +401,14 @@ struct replicated_with_grad_allreduce_t
 struct mla_kv_a_proj_t : style_tag<style_kind::mla_kv_a_proj, replicated, replicated, replicated> {};
 /// A norm between cut sequences: its parameters are whole, its input and output are cut on dim 1. `run` does not do it.
 struct sequence_parallel_t : style_tag<style_kind::sequence_parallel, sharded<1>, sharded<1>, sharded<1>> {};
-/// An expert that hands its input on: each rank takes one part in `ranks` of it, so that the sum over the ranks, which
-/// the experts' module makes, is the input. Says nothing of parameters. `run` does not do it.
+/// An expert that hands its input on: each rank's own arithmetic divides it by the number of ranks, so that the sum over
+/// the ranks, which the experts' module makes, is the input. Says nothing of parameters.
 struct moe_identity_expert_t : style_tag<style_kind::moe_identity_expert, replicated, partial<>, partial<>> {};
 /// [experts, ...] is cut on the experts, whole ones, which divide exactly: rank r of n has experts r E/n to
 /// (r + 1) E/n. Of parameters only: the module that owns them is `ep_dispatch_experts`.
 struct grouped_gemm_t : style_tag<style_kind::grouped_gemm, replicated, replicated, replicated> {};
 /// The module whose experts the ranks share: each runs its own experts, and the outputs are summed. Says nothing of
-/// parameters. `run` does not do it: how tokens reach the experts of another rank is not in this version.
+/// parameters. See run/experts.hpp, where every rank has all tokens, and run/dispatch.hpp, where tokens are sent.
 struct ep_dispatch_experts_t : style_tag<style_kind::ep_dispatch_experts, replicated, partial<>, replicated> {};
 /// As `rowwise`, and the output stays a partial sum: a row above adds others to it and reduces them once.
 struct rowwise_partial_output_t : style_tag<style_kind::rowwise_partial_output, sharded<-1>, partial<>, partial<>> {};

@@ -62,10 +62,7 @@ inline void check_size(const step& s, int ranks) {
 inline void check_runs(const step& s) {
   if (s.how.facts().runs || !s.how.has_module_half()) return;
   raise(plan_error("'", s.module, "' is ", s.how.name(), ": a plan may hold it and its parameters are cut by it, but ",
-                   "this version does not run it; ",
-                   s.how.kind == style_kind::ep_dispatch_experts
-                       ? "run a plan whose experts are moe_tp_experts"
-                       : "leave the module's row out, and do it in the engine"));
+                   "this version does not run it; leave the module's row out, and do it in the engine"));
 }
 
 // Says which module the collectives are of, for as long as it lives. A step without a sharding knows none: then what

@@ -30,8 +30,9 @@ for name in KEPT:
     read = lambda file: json.loads((source / file).read_text())
     write = lambda file, value: (target / file).write_text(json.dumps(value, indent=1) + "\n")
     write("config.json", read("config.json"))
-    write("plan.json", {"tp_plan": read("plan.json")["tp_plan"]})
-    for tp in ("tp2.json", "tp4.json"):
+    expert = (source / "ep2.json").exists()
+    write("plan.json", {kind: read("plan.json")[kind] for kind in ["tp_plan"] + ["ep_plan"] * expert})
+    for tp in ["tp2.json", "tp4.json"] + ["ep2.json"] * expert:
         ranks = [kept(name, rank) for rank in read(tp)["ranks"]]
         write(tp, {"ranks": [{k: {"sha256": v["sha256"]} for k, v in rank.items()} for rank in ranks]})
 
