@@ -91,6 +91,13 @@ class placement_error : public error {
   using error::error;
 };
 
+/// Logits of which no answer can be given: a NaN among them, or nothing but -inf. Or a policy without an answer: the
+/// best 0, an id outside of the vocabulary. Every rank throws the same one.
+class logits_error : public error {
+ public:
+  using error::error;
+};
+
 /// A checkpoint that cannot be read, or does not hold what the model needs. Nothing was changed.
 class checkpoint_error : public error {
  public:

@@ -10,22 +10,12 @@
 #include "../comm/recorder.hpp"
 #include "catch.hpp"
 #include "shardwise/comm.hpp"
-#include "shardwise/shard/shard.hpp"
 #include "support.hpp"
 
 namespace sw = shardwise;
+using support::head;
 
 namespace {
-
-/// A head [columns, 8], cut as torch.chunk cuts where `divided` says so.
-sw::sharding head(std::size_t columns, int tp, sw::division divided = sw::division::chunk,
-                  sw::style how = sw::colwise_gather_output) {
-  sw::tree t;
-  t.add("lm_head.weight", sw::dtype::f32, {columns, 8});
-  how.divided = divided;
-  const sw::rule rule("lm_head", how);
-  return sw::shard({&rule, 1}, t, {.tp = tp});
-}
 
 /// What the whole logits have at row t and column v. Exact in f32.
 float logit(std::size_t t, std::size_t v) { return static_cast<float>(t * 4099 + v * 7 + 1); }

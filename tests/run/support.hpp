@@ -8,6 +8,7 @@
 
 #include "shardwise/comm/communicator.hpp"
 #include "shardwise/model/tensor_view.hpp"
+#include "shardwise/shard/shard.hpp"
 #include "shardwise/shard/sharding.hpp"
 #include "shardwise/shard/unshard.hpp"
 
@@ -77,6 +78,16 @@ inline tensor local_of(const sw::sharding& s, std::string_view name, int rank, c
   return t;
 }
 
+/// A head [columns, 8], cut as torch.chunk cuts where `divided` says so.
+inline sw::sharding head(std::size_t columns, int tp, sw::division divided = sw::division::chunk,
+                         sw::style how = sw::colwise_gather_output) {
+  sw::tree t;
+  t.add("lm_head.weight", sw::dtype::f32, {columns, 8});
+  how.divided = divided;
+  const sw::rule rule("lm_head", how);
+  return sw::shard({&rule, 1}, t, {.tp = tp});
+}
+
 /// A rank of some group, as far as its number goes: for what is refused before any collective.
 struct claimed_rank {
   using stream_type = sw::host_stream;
@@ -85,6 +96,7 @@ struct claimed_rank {
   int size() const { return size_; }
   void barrier(sw::host_stream) {}
   void all_reduce(const void*, void*, std::size_t, sw::dtype, sw::reduction, sw::host_stream) { ++collectives; }
+  void all_gather(const void*, void*, std::size_t, sw::dtype, sw::host_stream) { ++collectives; }
   void gather_last_dim(const void*, std::size_t, void*, std::size_t, std::size_t, std::span<const std::size_t>,
                        sw::dtype, sw::host_stream) {
     ++collectives;
