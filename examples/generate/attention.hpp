@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attention with grouped queries; with a gate for qwen3_5, in a window for mixtral and qwen3_moe.
+// Attention with grouped queries: with a gate, sinks, a window, norms of q and k, as the config says.
 #pragma once
-#include <cmath>
+#include <algorithm>
 #include <cstddef>
+#include <limits>
 #include <optional>
 #include <string>
 
@@ -10,21 +11,25 @@
 #include "config.hpp"
 #include "linear.hpp"
 #include "ops.hpp"
+#include "query_key_value.hpp"
 #include "rope.hpp"
+#include "wide_norm.hpp"
 
 namespace generate {
 
 /// Scores, softmax and the sum of values of one head: `queries` [n, dim] against `keys` and `values` [m, dim].
-/// `causal`: query i is token m - n + i, and sees the tokens up to itself, the last `window` of them if there is one.
-inline void attend(const matrix_map& queries, const matrix_map& keys, const matrix_map& values, bool causal,
-                   matrix_map out, std::optional<std::size_t> window = {}) {
+/// Scores are multiplied by `scale`, and compete with `sink`. `causal`: query i is token m - n + i, and sees the tokens
+/// up to itself, the last `window` of them if there is one.
+inline void attend(const matrix_map& queries, const matrix_map& keys, const matrix_map& values, float scale,
+                   bool causal, matrix_map out, std::optional<std::size_t> window = {},
+                   float sink = -std::numeric_limits<float>::infinity()) {
   matrix scores = queries * keys.transpose();
-  scores *= 1.0f / std::sqrt(static_cast<float>(queries.cols()));
+  scores *= scale;
   const Eigen::Index before = keys.rows() - queries.rows();
   for (Eigen::Index i = 0; i < queries.rows(); ++i) {
     const Eigen::Index end = causal ? before + i + 1 : keys.rows();
     const Eigen::Index begin = window && index_of(*window) < end ? end - index_of(*window) : 0;
-    softmax(&scores(i, begin), static_cast<std::size_t>(end - begin));
+    softmax(&scores(i, begin), static_cast<std::size_t>(end - begin), sink);
     scores.row(i).head(begin).setZero();
     scores.row(i).tail(keys.rows() - end).setZero();
   }
@@ -33,27 +38,31 @@ inline void attend(const matrix_map& queries, const matrix_map& keys, const matr
 
 class attention {
  public:
-  attention(const context& c, const text_config& t, const std::string& path)
+  /// Of layer `index`.
+  attention(const context& c, const text_config& t, std::size_t index, const std::string& path)
       : step_(c, path),
         dim_(t.head_dim),
         gated_(t.gated),
-        window_(t.window),
-        q_(c, path + ".q_proj", t.hidden, t.heads * t.head_dim * (t.gated ? 2 : 1), t.qkv_bias),
-        k_(c, path + ".k_proj", t.hidden, t.key_value_heads * t.head_dim, t.qkv_bias),
-        v_(c, path + ".v_proj", t.hidden, t.key_value_heads * t.head_dim, t.qkv_bias),
+        scale_(t.score_scale),
+        window_(t.windowed_layers[index] ? t.window : std::nullopt),
+        qkv_(c, t, path),
         o_(c, path + ".o_proj", t.heads * t.head_dim, t.hidden, t.output_bias) {
-    if (!t.head_norms) return;
-    q_norm_.emplace(c, path + ".q_norm", t.head_dim, t.norm_eps, t.norm_offset);
-    k_norm_.emplace(c, path + ".k_norm", t.head_dim, t.norm_eps, t.norm_offset);
+    if (t.sinks) sinks_ = c.parameters.at(path + ".sinks", {t.heads});
+    if (t.query_norms == query_norm::each_head) {
+      q_norm_.emplace(c, path + ".q_norm", t.head_dim, t.norm_eps, t.norm_offset);
+      k_norm_.emplace(c, path + ".k_norm", t.head_dim, t.norm_eps, t.norm_offset);
+    } else if (t.query_norms == query_norm::all_heads) {
+      wide_q_norm_.emplace(c, path + ".q_norm", t.heads * t.head_dim, t.norm_eps);
+      wide_k_norm_.emplace(c, path + ".k_norm", t.key_value_heads * t.head_dim, t.norm_eps);
+    }
   }
 
   /// `x` [batch * tokens, hidden], normed. Collective.
   value operator()(const value& x, const rotation& turn, const memory& past, layer_memory& mine) const {
     const value in = step_.input(x);
-    value q = q_(in), k = k_(in);
-    const value v = v_(in);
-    const sw::placement heads =
-        same_placement({{q_.path(), q.where()}, {k_.path(), k.where()}, {v_.path(), v.where()}});
+    auto [q, k, v] = qkv_(in);
+    const sw::placement heads = q.where();
+    if (sinks_) same_placement({{qkv_.path(), heads}, {sinks_->parameter->name, sinks_->parameter->where()}});
 
     std::optional<value> gate;
     if (gated_) {
@@ -63,6 +72,10 @@ class attention {
     if (q_norm_) {
       q = (*q_norm_)(q);
       k = (*k_norm_)(k);
+    }
+    if (wide_q_norm_) {
+      q = (*wide_q_norm_)(q);
+      k = (*wide_k_norm_)(k);
     }
     turn_heads(q.local(), turn);
     turn_heads(k.local(), turn);
@@ -114,8 +127,9 @@ class attention {
         const std::size_t kv = h / (heads / key_value_heads);
         attend(map(q.row(b * tokens) + h * dim_, tokens, dim_, q.columns()),
                map(mine.keys.row(b * past.capacity) + kv * dim_, seen, dim_, width),
-               map(mine.values.row(b * past.capacity) + kv * dim_, seen, dim_, width), true,
-               map(out.row(b * tokens) + h * dim_, tokens, dim_, out.columns()), window_);
+               map(mine.values.row(b * past.capacity) + kv * dim_, seen, dim_, width), scale_, true,
+               map(out.row(b * tokens) + h * dim_, tokens, dim_, out.columns()), window_,
+               sinks_ ? sinks_->local.data()[h] : -std::numeric_limits<float>::infinity());
       }
     }
     return out;
@@ -124,9 +138,13 @@ class attention {
   module_step step_;
   std::size_t dim_;
   bool gated_;
+  float scale_;
   std::optional<std::size_t> window_;
-  linear q_, k_, v_, o_;
+  query_key_value qkv_;
+  linear o_;
+  std::optional<weight> sinks_;
   std::optional<rms_norm> q_norm_, k_norm_;
+  std::optional<wide_norm> wide_q_norm_, wide_k_norm_;
 };
 
 }  // namespace generate

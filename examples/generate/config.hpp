@@ -1,31 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// What config.json says of a model, in the engine's words. What the engine does not know is refused by name: it would
-// be silently wrong.
+// What config.json says of a model, in the engine's words.
 #pragma once
-#include <array>
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "config_reader.hpp"
+#include "rope_config.hpp"
 #include "shardwise/checkpoint/config.hpp"
 
 namespace generate {
-namespace sw = shardwise;
-
-struct rope_config {
-  double theta = 10000;
-  double rotated = 1;  ///< the part of a head that is rotated
-  /// llama3: long wavelengths are stretched by `factor`, short ones are not.
-  struct stretching {
-    double factor, low, high, context;
-  };
-  std::optional<stretching> llama3;
-  std::array<std::size_t, 3>
-      sections{};  ///< mrope: frequencies for time, row and column; zeros: positions are one-dimensional
-};
 
 struct linear_attention_config {
   std::size_t key_heads, value_heads, key_dim, value_dim, taps;
@@ -35,22 +25,46 @@ struct experts_config {
   std::size_t count, per_token, width;
   bool normed;                   ///< the shares of the experts that a token asks add up to 1
   std::size_t shared_width = 0;  ///< of the expert that every token asks; 0: there is none
+  /// gpt-oss has its own: (up + 1) * gate * sigmoid(alpha * gate), both kept within `limit`; gate and up of a feature
+  /// lie side by side, weights are stored [experts, in, out], and each product has a bias, the router's too.
+  struct clamped {
+    float alpha, limit;
+  };
+  std::optional<clamped> own{};
 };
+
+/// Which norms a layer has, by their names; null: none.
+struct layer_norms {
+  const char *before_attention = "input_layernorm", *after_attention = nullptr;
+  const char *before_mlp = "post_attention_layernorm", *after_mlp = nullptr;
+};
+/// What of q and k is normed.
+enum class query_norm : std::uint8_t { none, each_head, all_heads };
+enum class activation : std::uint8_t { silu, gelu_tanh };
 
 struct text_config {
   std::string prefix;  ///< of all parameters but the head's: "model"
   std::size_t vocabulary, hidden, heads, key_value_heads, head_dim, width = 0;
   float norm_eps;
-  float norm_offset = 0;    ///< added to a norm's stored scale
-  bool head_norms = false;  ///< q and k are normed head by head
-  bool gated = false;       ///< q_proj also makes a gate of the attention's output
+  float norm_offset = 0;  ///< added to a norm's stored scale
+  layer_norms norms;
+  query_norm query_norms = query_norm::none;
+  bool gated = false;  ///< q_proj also makes a gate of the attention's output
+  bool sinks = false;  ///< each head has a score that takes its share of the softmax, and gives no value
+  bool fused = false;  ///< q, k and v are one product, gate and up of the MLP another
   bool qkv_bias = false, output_bias = false, mlp_bias = false;
-  std::optional<std::size_t> window;  ///< a token sees so many, itself the last; else all before it
+  activation act = activation::silu;
+  float score_scale;                  ///< what attention scores are multiplied by
+  float embedding_scale = 1;          ///< what embeddings are multiplied by
+  std::optional<float> cap;           ///< logits are bent into (-cap, cap)
+  std::optional<std::size_t> window;  ///< in a layer with a window a token sees so many, itself the last
+  std::vector<bool> windowed_layers;  ///< one per layer: with a window, or all tokens before it are seen
   std::vector<bool> linear_layers;    ///< one per layer: linear attention, or full
   std::vector<bool> expert_layers;    ///< one per layer: experts, or a plain MLP of `width`
   std::optional<linear_attention_config> linear_attention;
   std::optional<experts_config> experts;
   rope_config rope;
+  std::optional<rope_config> windowed_rope;  ///< of the layers with a window, where it is another
 };
 
 struct vision_config {
@@ -67,122 +81,64 @@ struct model_config {
 
 namespace detail {
 
-/// Reads one section of a config.json.
-class config_reader {
- public:
-  config_reader(const sw::checkpoint::config& c, std::string section) : config_(c), section_(std::move(section)) {}
-
-  std::size_t size(std::string_view field) const { return checked(field, config_.required_integer(section_, field)); }
-  std::size_t size(std::string_view field, std::size_t otherwise) const {
-    const auto n = config_.integer(section_, field);
-    return n ? checked(field, *n) : otherwise;
-  }
-  double number(std::string_view field, double otherwise) const {
-    return config_.number(section_, field).value_or(otherwise);
-  }
-  bool flag(std::string_view field) const { return config_.boolean(section_, field).value_or(false); }
-  std::string text(std::string_view field, std::string_view otherwise) const {
-    return std::string(config_.text(section_, field).value_or(otherwise));
-  }
-  bool has(std::string_view field) const {
-    return config_.state(section_, field) == sw::checkpoint::field_state::present;
-  }
-  bool null(std::string_view field) const {
-    return config_.state(section_, field) == sw::checkpoint::field_state::null;
-  }
-  config_reader below(std::string_view field) const {
-    return {config_, section_.empty() ? std::string(field) : section_ + "." + std::string(field)};
-  }
-  const sw::checkpoint::config& file() const { return config_; }
-  const std::string& section() const { return section_; }
-
-  [[noreturn]] void refuse(std::string_view field, std::string_view is, std::string_view known) const {
-    throw sw::checkpoint_error(config_.where(), ": '", section_, section_.empty() ? "" : ".", field, "' is ", is,
-                               ", and this engine knows only ", known);
-  }
-  void only(std::string_view field, std::string_view known) const {
-    if (const std::string is = text(field, known); is != known) refuse(field, is, known);
-  }
-  void not_true(std::string_view field) const {
-    if (flag(field)) refuse(field, "true", "false");
-  }
-  void absent(std::string_view field) const {
-    if (has(field)) refuse(field, "there", "models without it");
-  }
-
- private:
-  std::size_t checked(std::string_view field, std::int64_t n) const {
-    if (n < 1 || n > (std::int64_t{1} << 40)) refuse(field, std::to_string(n), "positive sizes");
-    return static_cast<std::size_t>(n);
-  }
-
-  const sw::checkpoint::config& config_;
-  std::string section_;
-};
-
-// `rope_parameters`, or the older `rope_theta` beside `rope_scaling`. `r` is what the type has where nothing is said.
-inline rope_config read_rope(const config_reader& c, rope_config r, bool partial, bool sections) {
-  const config_reader rope = c.below(c.has("rope_scaling") ? "rope_scaling" : "rope_parameters");
-  for (const char* layer_type : {"full_attention", "sliding_attention", "linear_attention"}) rope.absent(layer_type);
-  r.theta = rope.number("rope_theta", c.number("rope_theta", r.theta));
-  r.rotated = rope.number("partial_rotary_factor", c.number("partial_rotary_factor", partial ? 0.25 : 1));
-  if (!partial && r.rotated != 1) rope.refuse("partial_rotary_factor", "not 1", "1 for this model type");
-  const std::string type = rope.text("rope_type", rope.text("type", "default"));
-  if (type == "llama3") {
-    const auto needed = [&](std::string_view field) { return rope.file().required_number(rope.section(), field); };
-    const double context =
-        c.number("original_max_position_embeddings",
-                 rope.number("original_max_position_embeddings", c.number("max_position_embeddings", 2048)));
-    r.llama3 = {needed("factor"), needed("low_freq_factor"), needed("high_freq_factor"), context};
-  } else if (type != "default" && !(sections && type == "mrope")) {
-    rope.refuse("rope_type", "'" + type + "'", "'default' and 'llama3'");
-  }
-  if (sections) {
-    const auto s =
-        rope.file().integers(rope.section(), "mrope_section").value_or(std::vector<std::int64_t>{11, 11, 10});
-    if (s.size() != 3) rope.refuse("mrope_section", "a list of another length", "three numbers");
-    for (std::size_t i = 0; i < 3; ++i) r.sections[i] = static_cast<std::size_t>(s[i]);
-  }
-  return r;
+// What layers of a model without `layer_types` are; the type of layer i.
+inline std::string_view usual_layer_type(const config_reader& c, std::string_view type, std::size_t i) {
+  if (type == "qwen3_5_moe_text" && (i + 1) % c.size("full_attention_interval", 4) != 0) return "linear_attention";
+  if (type == "gpt_oss" && i % 2 == 0) return "sliding_attention";
+  if (type == "gemma3_text" && (i + 1) % c.size("sliding_window_pattern", 6) != 0) return "sliding_attention";
+  return "full_attention";
 }
 
-inline void read_layer_types(const config_reader& c, text_config& t, std::size_t layers, bool linear) {
-  t.linear_layers.assign(layers, false);
+inline void read_layer_types(const config_reader& c, std::string_view type, text_config& t) {
+  const std::size_t layers = c.size("num_hidden_layers");
   const auto types = c.file().texts(c.section(), "layer_types");
-  if (!types) {
-    const std::size_t interval = c.size("full_attention_interval", 4);
-    for (std::size_t i = 0; linear && i < layers; ++i) t.linear_layers[i] = (i + 1) % interval != 0;
+  const std::string_view other = type == "qwen3_5_moe_text"                   ? "linear_attention"
+                                 : type == "gpt_oss" || type == "gemma3_text" ? "sliding_attention"
+                                                                              : "";
+  if (types && types->size() != layers) {
+    c.refuse("layer_types", "a list of another length than 'num_hidden_layers'", "one each");
+  }
+  for (std::size_t i = 0; i < layers; ++i) {
+    const std::string_view is = types ? (*types)[i] : usual_layer_type(c, type, i);
+    t.linear_layers.push_back(is == "linear_attention");
+    t.windowed_layers.push_back(is == "sliding_attention");
+    if (is == "full_attention" || (!other.empty() && is == other)) continue;
+    c.refuse("layer_types", "'" + std::string(is) + "' in layer " + std::to_string(i),
+             other.empty() ? "'full_attention'" : "'full_attention' and '" + std::string(other) + "'");
+  }
+}
+
+// How many tokens each layer sees: those with a window, which are all where no layer says so of itself.
+inline void read_window(const config_reader& c, std::string_view type, text_config& t) {
+  if (type == "gpt_oss" || type == "gemma3_text") {
+    if (c.null("sliding_window")) c.refuse("sliding_window", "null", "a window for the layers that have one");
+    t.window = c.size("sliding_window", type == "gpt_oss" ? 128 : 4096);
     return;
   }
-  if (types->size() != layers) c.refuse("layer_types", "a list of another length than 'num_hidden_layers'", "one each");
-  for (std::size_t i = 0; i < layers; ++i) {
-    const std::string_view type = (*types)[i];
-    t.linear_layers[i] = linear && type == "linear_attention";
-    if (!t.linear_layers[i] && type != "full_attention") {
-      c.refuse("layer_types", "'" + std::string(type) + "' in layer " + std::to_string(i),
-               linear ? "'full_attention' and 'linear_attention'" : "'full_attention'");
-    }
+  const bool by_itself = type == "mixtral" || type == "phi3";
+  const bool windowed = by_itself ? c.has("sliding_window") : c.flag("use_sliding_window");
+  if (!windowed || c.null("sliding_window")) return;
+  if (!by_itself && type != "qwen3_moe") {
+    if (c.has("sliding_window")) c.refuse("use_sliding_window", "true", "false");
+    return;
   }
-}
-
-// How many tokens each layer sees.
-inline std::optional<std::size_t> read_window(const config_reader& c, std::string_view type) {
-  const bool windowed = type == "mixtral" ? c.has("sliding_window") : c.flag("use_sliding_window");
-  if (!windowed || c.null("sliding_window")) return std::nullopt;
-  if (type == "mixtral" || type == "qwen3_moe") return c.size("sliding_window", 4096);
-  if (c.has("sliding_window")) c.refuse("use_sliding_window", "true", "false");
-  return std::nullopt;
+  t.window = c.size("sliding_window", 4096);
+  t.windowed_layers.assign(t.windowed_layers.size(), true);
 }
 
 inline experts_config read_experts(const config_reader& c, std::string_view type) {
   const std::string_view count = c.has("num_local_experts") ? "num_local_experts" : "num_experts";
+  const bool own = type == "gpt_oss";
   experts_config e{c.size(count), c.size("num_experts_per_tok"),
-                   c.size(type == "mixtral" ? "intermediate_size" : "moe_intermediate_size"),
+                   c.size(type == "mixtral" || own ? "intermediate_size" : "moe_intermediate_size"),
                    type != "qwen3_moe" || c.flag("norm_topk_prob")};
   if (e.per_token > e.count) {
     c.refuse("num_experts_per_tok", std::to_string(e.per_token), "at most '" + std::string(count) + "'");
   }
   if (type == "qwen3_5_moe_text") e.shared_width = c.size("shared_expert_intermediate_size");
+  if (own) {
+    e.own = {static_cast<float>(c.number("swiglu_alpha", 1.702)), static_cast<float>(c.number("swiglu_limit", 7))};
+  }
   return e;
 }
 
@@ -197,11 +153,54 @@ inline void read_expert_layers(const config_reader& c, text_config& t) {
   }
 }
 
+inline void read_ropes(const config_reader& c, std::string_view type, text_config& t) {
+  if (type == "gemma3_text") {
+    two_ropes both = read_two_ropes(c, 1e6, 1e4);
+    t.rope = std::move(both.full);
+    t.windowed_rope = std::move(both.windowed);
+    return;
+  }
+  const bool qwen3_5 = type == "qwen3_5_moe_text", phi3 = type == "phi3";
+  rope_config usual;
+  if (type == "mixtral") usual.theta = 1e6;
+  if (qwen3_5) usual.rotated = 0.25;
+  if (type == "gpt_oss") {
+    usual.theta = 150000;
+    if (!c.has("rope_scaling") && !c.has("rope_parameters")) {
+      usual.yarn = {32, 32, 1, 4096, false};
+      usual.magnitude = 0.1 * std::log(32.0) + 1;
+    }
+  }
+  t.rope = read_rope(c, usual, {qwen3_5 || phi3, qwen3_5, phi3});
+  const auto pairs = static_cast<std::size_t>(static_cast<double>(t.head_dim) * t.rope.rotated) / 2;
+  if (t.rope.longrope && (t.rope.longrope->shorter.size() != pairs || t.rope.longrope->longer.size() != pairs)) {
+    c.refuse("rope_parameters", "of another number of factors", std::to_string(pairs) + " for these heads");
+  }
+}
+
+// What gemma3 has beside the others.
+inline void read_gemma3(const config_reader& c, text_config& t) {
+  c.not_true("use_bidirectional_attention");
+  if (c.has("attn_logit_softcapping")) c.refuse("attn_logit_softcapping", "there", "null: Gemma 3 makes no use of it");
+  t.act = activation::gelu_tanh;
+  t.norm_offset = 1;
+  t.norms = {"input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm"};
+  t.score_scale = static_cast<float>(1 / std::sqrt(c.number("query_pre_attn_scalar", 256)));
+  t.embedding_scale = static_cast<float>(std::sqrt(static_cast<double>(t.hidden)));
+  if (c.has("final_logit_softcapping")) t.cap = static_cast<float>(c.number("final_logit_softcapping", 0));
+}
+
 inline text_config read_text(const config_reader& c, std::string_view type, std::string prefix) {
   const bool qwen3_5 = type == "qwen3_5_moe_text", qwen3_moe = type == "qwen3_moe", mixtral = type == "mixtral";
+  const bool gpt_oss = type == "gpt_oss", phi3 = type == "phi3", gemma3 = type == "gemma3_text",
+             olmo2 = type == "olmo2";
   text_config t;
   t.prefix = std::move(prefix);
-  c.only("hidden_act", "silu");
+  if (gemma3) {
+    c.only("hidden_activation", "gelu_pytorch_tanh");
+  } else {
+    c.only("hidden_act", "silu");
+  }
   t.vocabulary = c.size("vocab_size");
   t.hidden = c.size("hidden_size");
   t.heads = c.size("num_attention_heads");
@@ -209,21 +208,30 @@ inline text_config read_text(const config_reader& c, std::string_view type, std:
   if (t.heads % t.key_value_heads != 0) {
     c.refuse("num_attention_heads", std::to_string(t.heads), "multiples of 'num_key_value_heads'");
   }
-  t.head_dim = c.size("head_dim", t.hidden / t.heads);
-  t.norm_eps = static_cast<float>(c.number("rms_norm_eps", mixtral ? 1e-5 : 1e-6));
-  if (mixtral) t.rope.theta = 1e6;
-  t.rope = read_rope(c, t.rope, qwen3_5, qwen3_5);
-  t.window = read_window(c, type);
+  t.head_dim = c.size("head_dim", gemma3 ? 256 : gpt_oss ? 64 : t.hidden / t.heads);
+  t.norm_eps = static_cast<float>(c.number("rms_norm_eps", mixtral || gpt_oss || phi3 || olmo2 ? 1e-5 : 1e-6));
+  t.score_scale = static_cast<float>(1 / std::sqrt(static_cast<double>(t.head_dim)));
+  read_layer_types(c, type, t);
+  read_window(c, type, t);
+  read_ropes(c, type, t);
 
-  t.head_norms = type == "qwen3" || qwen3_moe || qwen3_5;
-  const bool bias = !mixtral && c.flag("attention_bias");
+  if (type == "qwen3" || qwen3_moe || qwen3_5 || gemma3) t.query_norms = query_norm::each_head;
+  if (olmo2) {
+    t.query_norms = query_norm::all_heads;
+    t.norms = {nullptr, "post_attention_layernorm", nullptr, "post_feedforward_layernorm"};
+  }
+  const bool bias =
+      !mixtral && !phi3 &&
+      (gpt_oss ? c.file().boolean(c.section(), "attention_bias").value_or(true) : c.flag("attention_bias"));
   t.qkv_bias = type == "qwen2" || bias;
   t.output_bias = type != "qwen2" && bias;
   t.mlp_bias = type == "llama" && c.flag("mlp_bias");
-  read_layer_types(c, t, c.size("num_hidden_layers"), qwen3_5);
-  t.expert_layers.assign(t.linear_layers.size(), qwen3_5 || mixtral);
+  t.sinks = gpt_oss;
+  t.fused = phi3;
+  t.expert_layers.assign(t.linear_layers.size(), qwen3_5 || mixtral || gpt_oss);
   if (qwen3_moe) read_expert_layers(c, t);
-  if (qwen3_5 || qwen3_moe || mixtral) t.experts = read_experts(c, type);
+  if (qwen3_5 || qwen3_moe || mixtral || gpt_oss) t.experts = read_experts(c, type);
+  if (gemma3) read_gemma3(c, t);
   if (!qwen3_5) {
     t.width = c.size("intermediate_size");
     return t;
@@ -263,11 +271,15 @@ inline vision_config read_vision(const config_reader& c) {
   return v;
 }
 
+/// The language models that stand alone.
+inline constexpr std::string_view text_families[] = {
+    "llama", "qwen2", "qwen3", "qwen3_moe", "mixtral", "gpt_oss", "phi3", "gemma3_text", "olmo2", "qwen3_5_moe_text"};
+
 }  // namespace detail
 
 /// Throws `checkpoint_error`, with file and field, for what is missing and for what this engine does not know.
 inline model_config read_config(const sw::checkpoint::config& file) {
-  const detail::config_reader root(file, "");
+  const config_reader root(file, "");
   root.absent("quantization_config");
   model_config m;
   m.type = std::string(file.model_type());
@@ -279,12 +291,13 @@ inline model_config read_config(const sw::checkpoint::config& file) {
     }
     m.image_token = file.required_integer("", "image_token_id");
     m.video_token = file.integer("", "video_token_id").value_or(-1);
-  } else if (m.type == "llama" || m.type == "qwen2" || m.type == "qwen3" || m.type == "qwen3_moe" ||
-             m.type == "mixtral" || m.type == "qwen3_5_moe_text") {
+  } else if (std::find(std::begin(detail::text_families), std::end(detail::text_families), m.type) !=
+             std::end(detail::text_families)) {
     m.text = detail::read_text(root, m.type, "model");
   } else {
     root.refuse("model_type", "'" + m.type + "'",
-                "llama, qwen2, qwen3, qwen3_moe, mixtral, qwen3_5_moe_text and qwen3_5_moe");
+                "llama, qwen2, qwen3, qwen3_moe, mixtral, gpt_oss, phi3, gemma3_text, olmo2, qwen3_5_moe_text and "
+                "qwen3_5_moe");
   }
   return m;
 }

@@ -25,21 +25,34 @@ struct routes {
 };
 
 /// The experts' weights: gate_up_proj [experts, 2 * width, hidden], gate above up, and down_proj [experts, hidden,
-/// width]. A rank has a part of every expert, or some experts whole.
+/// width]; those of gpt-oss (`experts_config::own`) are [experts, hidden, 2 * width] and [experts, width, hidden]. A
+/// rank has a part of every expert, or some experts whole.
 class expert_weights {
  public:
   expert_weights(const context& c, const std::string& path, std::size_t hidden, const experts_config& e)
       : step_(c, path),
         held_(c.sharding, path),
         mine_(held_.of(c.comm.rank())),
-        gate_up_(c.parameters.at(path + ".gate_up_proj", {e.count, 2 * e.width, hidden})),
-        down_(c.parameters.at(path + ".down_proj", {e.count, hidden, e.width})) {}
+        own_(e.own),
+        stored_(own_ ? sw::weight_axes::in_out : sw::weight_axes::out_in),
+        gate_up_(c.parameters.at(path + ".gate_up_proj", shape_of(e.count, 2 * e.width, hidden))),
+        down_(c.parameters.at(path + ".down_proj", shape_of(e.count, hidden, e.width))) {
+    const std::size_t axis = own_ ? 2 : 1;
+    if (gate_up_.local.shape()[axis] != 2 * down_.local.shape()[3 - axis]) {
+      throw sw::placement_error("'", gate_up_.parameter->name, "' and '", down_.parameter->name, "' are cut so that a ",
+                                "rank has ", gate_up_.local.shape()[axis], " gates and ups, and ",
+                                down_.local.shape()[3 - axis], " features of the other: cut both at the same features");
+    }
+    if (!own_) return;
+    gate_up_bias_ = c.parameters.at(path + ".gate_up_proj_bias", {e.count, 2 * e.width});
+    down_bias_ = c.parameters.at(path + ".down_proj_bias", {e.count, hidden});
+  }
 
   /// The experts' answers, weighed and added up. Where each expert is cut, a rank has a part of every answer; where it
   /// has some experts only, theirs.
   value operator()(const value& x, const routes& routes) const {
     const value in = step_.input(x);
-    tensor y({in.local().rows(), down_.local.shape()[1]});
+    tensor y({in.local().rows(), x.local().columns()});
     for (std::size_t e = mine_.begin; e < mine_.end; ++e) {
       const auto& asked = routes.of[e];
       if (asked.empty()) continue;
@@ -52,43 +65,77 @@ class expert_weights {
         map(y).row(index_of(asked[i].token)) += asked[i].share * map(answer).row(index_of(i));
       }
     }
-    return step_.output(sw::assume_placed(placed_as(in.where()), y));
+    const value out = step_.output(sw::assume_placed(placed_as(in.where()), y));
+    return down_bias_ && !held_.dealt() ? sum(out, biases(routes, y.rows())) : out;
   }
   std::string_view path() const { return step_.path(); }
 
  private:
+  sw::tensor_shape shape_of(std::size_t experts, std::size_t out, std::size_t in) const {
+    if (stored_ == sw::weight_axes::in_out) return {experts, in, out};
+    return {experts, out, in};
+  }
   // Where the sum of the answers is.
   sw::placement placed_as(const sw::placement& in) const {
     if (held_.dealt()) return sw::answers(in, held_);
-    const sw::placement inner = same_placement({{gate_up_.parameter->name, sw::product(in, *gate_up_.parameter)}});
-    return sw::product(inner, *down_.parameter);
+    const output_of made{gate_up_.parameter->name, sw::product(in, *gate_up_.parameter, stored_)};
+    const output_of biased =
+        gate_up_bias_ ? output_of{gate_up_bias_->parameter->name, gate_up_bias_->parameter->where()} : made;
+    return sw::product(same_placement({made, biased}), *down_.parameter, stored_);
+  }
+
+  // The last biases, where no rank has experts of its own: they are added once, to the whole sum.
+  value biases(const routes& routes, std::size_t tokens) const {
+    sw::whole(*down_bias_->parameter);
+    tensor y({tokens, down_bias_->local.columns()});
+    for (std::size_t e = 0; e < routes.of.size(); ++e) {
+      for (const auto& asked : routes.of[e]) {
+        map(y).row(index_of(asked.token)) += asked.share * map(down_bias_->local).row(index_of(e));
+      }
+    }
+    return sw::assume_placed(sw::replicated{}, y);
   }
 
   tensor ask(std::size_t expert, const tensor& x) const {
-    const tensor both = times(x, matrix_of(gate_up_.local, expert));
+    const tensor both = product(x, gate_up_.local, expert);
     const std::size_t width = both.columns() / 2;
     tensor inner({both.rows(), width});
     for (std::size_t t = 0; t < inner.rows(); ++t) {
-      for (std::size_t i = 0; i < width; ++i) inner.row(t)[i] = silu(both.row(t)[i]) * both.row(t)[width + i];
+      for (std::size_t i = 0; i < width; ++i) {
+        inner.row(t)[i] = own_ ? clamped(both.row(t) + 2 * i, gate_up_bias_->local.row(expert) + 2 * i)
+                               : silu(both.row(t)[i]) * both.row(t)[width + i];
+      }
     }
-    return times(inner, matrix_of(down_.local, expert));
+    tensor answer = product(inner, down_.local, expert);
+    if (down_bias_ && held_.dealt()) map(answer).rowwise() += map(down_bias_->local).row(index_of(expert));
+    return answer;
   }
-  static matrix_map matrix_of(const tensor& stacked, std::size_t i) {
+  // Of a gate and the up beside it.
+  float clamped(const float* sums, const float* biases) const {
+    const float gate = std::min(sums[0] + biases[0], own_->limit);
+    const float up = std::clamp(sums[1] + biases[1], -own_->limit, own_->limit);
+    return (up + 1) * gate * sigmoid(own_->alpha * gate);
+  }
+  tensor product(const tensor& x, const tensor& stacked, std::size_t i) const {
     const std::size_t rows = stacked.shape()[1], columns = stacked.shape()[2];
-    return map(stacked.data() + i * rows * columns, rows, columns, columns);
+    const matrix_map one = map(stacked.data() + i * rows * columns, rows, columns, columns);
+    return own_ ? times_stored_by_input(x, one) : times(x, one);
   }
 
   module_step step_;
   sw::experts_by_rank held_;
   sw::interval mine_;
+  std::optional<experts_config::clamped> own_;
+  sw::weight_axes stored_;
   weight gate_up_, down_;
+  std::optional<weight> gate_up_bias_, down_bias_;
 };
 
 /// The expert that every token asks, and a gate that says how much its answer counts.
 class shared_expert {
  public:
   shared_expert(const context& c, const std::string& path, std::size_t hidden, std::size_t width)
-      : mlp_(c, path + ".shared_expert", hidden, width, false), gate_(c, path + ".shared_expert_gate", hidden, 1) {}
+      : mlp_(c, path + ".shared_expert", {hidden, width}), gate_(c, path + ".shared_expert_gate", hidden, 1) {}
 
   /// `x` [tokens, hidden]. Collective. Each row is weighed by its gate, which is whole: a partial sum stays one.
   value operator()(const value& x) const {
@@ -110,7 +157,7 @@ class moe {
       : step_(c, path),
         per_token_(e.per_token),
         normed_(e.normed),
-        router_(c, path + ".gate", hidden, e.count),
+        router_(c, path + (e.own ? ".router" : ".gate"), hidden, e.count, e.own.has_value()),
         experts_(c, path + ".experts", hidden, e) {
     if (e.shared_width != 0) shared_.emplace(c, path, hidden, e.shared_width);
   }

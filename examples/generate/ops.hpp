@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <string>
 
 #include "linear.hpp"
@@ -48,11 +49,11 @@ inline value sum(const value& x, const value& y) {
   });
 }
 
-/// x[0..n) becomes its softmax.
-inline void softmax(float* x, std::size_t n) {
+/// x[0..n) becomes its softmax; beside it there is one more score, `sink`, whose share is dropped.
+inline void softmax(float* x, std::size_t n, float sink = -std::numeric_limits<float>::infinity()) {
   if (n == 0) return;
-  const float top = *std::max_element(x, x + n);
-  float total = 0;
+  const float top = std::max(sink, *std::max_element(x, x + n));
+  float total = std::exp(sink - top);
   for (std::size_t i = 0; i < n; ++i) total += x[i] = std::exp(x[i] - top);
   for (std::size_t i = 0; i < n; ++i) x[i] /= total;
 }

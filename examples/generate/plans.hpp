@@ -27,6 +27,7 @@ inline constexpr auto engine_layout = sw::layout({
     {"**.self_attn.{k,v}_proj", sw::out_features.units("num_key_value_heads")},
     {"**.self_attn.o_proj", sw::in_features.units("num_attention_heads")},
     {"**.mlp.experts.gate_up_proj", sw::out_features.groups(2)},
+    {"**.mlp.gate_up_proj", sw::out_features.groups(2)},
     {"**.visual.blocks.*.attn.qkv", sw::out_features.groups(3).units("num_heads")},
     {"**.visual.blocks.*.attn.proj", sw::in_features.units("num_heads")},
 });

@@ -79,6 +79,13 @@ inline tensor times(const tensor& x, const matrix_map& weight) {
   return y;
 }
 
+/// The same with a weight that is stored [in, out].
+inline tensor times_stored_by_input(const tensor& x, const matrix_map& weight) {
+  const matrix by_output = weight.transpose();
+  return times(x, map(const_cast<float*>(by_output.data()), static_cast<std::size_t>(by_output.rows()),
+                      static_cast<std::size_t>(by_output.cols()), static_cast<std::size_t>(by_output.cols())));
+}
+
 }  // namespace generate
 
 /// All that shardwise asks of an engine's tensor.

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The decoder: layers of attention, full or linear, and an MLP or experts.
 #pragma once
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "attention.hpp"
@@ -21,29 +23,45 @@ class decoder_layer {
       : decoder_layer(c, t, index, t.prefix + ".layers." + std::to_string(index)) {}
 
   value operator()(value x, const rotation& turn, const memory& past, layer_memory& mine) const {
-    const value in = attention_norm_(x);
-    x = sum(x, attention_ ? (*attention_)(in, turn, past, mine) : (*linear_attention_)(in, past, mine));
-    const value mid = mlp_norm_(x);
-    return sum(x, experts_ ? (*experts_)(mid) : sw::expect_replicated((*mlp_)(mid), mlp_->path()));
+    const value in = attention_norms_.before(x);
+    const value seen = attention_ ? (*attention_)(in, turn, past, mine) : (*linear_attention_)(in, past, mine);
+    x = sum(x, attention_norms_.after(seen));
+    const value mid = mlp_norms_.before(x);
+    const value made = experts_ ? (*experts_)(mid) : sw::expect_replicated((*mlp_)(mid), mlp_->path());
+    return sum(x, mlp_norms_.after(made));
   }
 
  private:
+  // Around a block; where one is missing, what it would norm stays as it is.
+  struct norms {
+    std::optional<rms_norm> first, last;
+    value before(const value& x) const { return first ? (*first)(x) : x; }
+    value after(const value& x) const { return last ? (*last)(x) : x; }
+  };
+  static norms norms_of(const context& c, const text_config& t, const std::string& path, const char* before,
+                        const char* after) {
+    norms n;
+    if (before) n.first.emplace(c, path + "." + before, t.hidden, t.norm_eps, t.norm_offset);
+    if (after) n.last.emplace(c, path + "." + after, t.hidden, t.norm_eps, t.norm_offset);
+    return n;
+  }
+
   decoder_layer(const context& c, const text_config& t, std::size_t index, const std::string& path)
-      : attention_norm_(c, path + ".input_layernorm", t.hidden, t.norm_eps, t.norm_offset),
-        mlp_norm_(c, path + ".post_attention_layernorm", t.hidden, t.norm_eps, t.norm_offset) {
+      : attention_norms_(norms_of(c, t, path, t.norms.before_attention, t.norms.after_attention)),
+        mlp_norms_(norms_of(c, t, path, t.norms.before_mlp, t.norms.after_mlp)) {
     if (t.linear_layers[index]) {
       linear_attention_.emplace(c, t, path + ".linear_attn");
     } else {
-      attention_.emplace(c, t, path + ".self_attn");
+      attention_.emplace(c, t, index, path + ".self_attn");
     }
     if (t.expert_layers[index]) {
       experts_.emplace(c, path + ".mlp", t.hidden, *t.experts);
     } else {
-      mlp_.emplace(c, path + ".mlp", t.hidden, t.width, t.mlp_bias);
+      mlp_.emplace(c, path + ".mlp", mlp_config{t.hidden, t.width, t.mlp_bias, t.fused, t.act});
     }
   }
 
-  rms_norm attention_norm_, mlp_norm_;
+  norms attention_norms_, mlp_norms_;
   std::optional<attention> attention_;
   std::optional<gated_delta> linear_attention_;
   std::optional<mlp> mlp_;
@@ -61,10 +79,15 @@ struct pipeline_stage {
 
 class text_model {
  public:
-  text_model(const context& c, const text_config& t, const pipeline_stage& stage = {}) : rope_(t.rope, t.head_dim) {
+  text_model(const context& c, const text_config& t, const pipeline_stage& stage = {})
+      : embedding_scale_(t.embedding_scale), cap_(t.cap), rope_(t.rope, t.head_dim) {
+    if (t.windowed_rope) windowed_rope_.emplace(*t.windowed_rope, t.head_dim);
     if (stage.is_first()) embedding_.emplace(c, t.prefix + ".embed_tokens", t.vocabulary, t.hidden);
     const sw::interval mine = stage.layers_of(t);
-    for (std::size_t i = mine.begin; i < mine.end; ++i) layers_.emplace_back(c, t, i);
+    for (std::size_t i = mine.begin; i < mine.end; ++i) {
+      layers_.emplace_back(c, t, i);
+      windowed_.push_back(t.windowed_layers[i] && t.windowed_rope);
+    }
     if (stage.is_last()) {
       norm_.emplace(c, t.prefix + ".norm", t.hidden, t.norm_eps, t.norm_offset);
       head_.emplace(c, "lm_head", t.hidden, t.vocabulary);
@@ -72,28 +95,44 @@ class text_model {
   }
 
   /// What enters the first layer, [batch * tokens, hidden]. Of the first stage. Collective.
-  value embed(std::span<const std::int64_t> ids) const { return (*embedding_)(ids); }
+  value embed(std::span<const std::int64_t> ids) const {
+    value x = (*embedding_)(ids);
+    if (embedding_scale_ == 1) return x;
+    return each(std::move(x), [scale = embedding_scale_](float v) { return v * scale; });
+  }
 
   /// From what enters the first layer of the stage to what leaves its last one. The tokens are appended to `past`,
   /// which is of this stage. Collective.
   value through_layers(value x, const positions& at, memory& past) const {
     past.layers.resize(layers_.size());
-    const rotation turn = rope_(at);
-    for (std::size_t i = 0; i < layers_.size(); ++i) x = layers_[i](x, turn, past, past.layers[i]);
+    const std::size_t longest = past.capacity == 0 ? 0 : past.capacity - 1;  // the last new token is not read
+    const rotation turn = rope_(at, longest);
+    const rotation windowed = windowed_rope_ ? (*windowed_rope_)(at, longest) : rotation();
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      x = layers_[i](x, windowed_[i] ? windowed : turn, past, past.layers[i]);
+    }
     past.length += at.size() / past.batch;
     return x;
   }
 
   /// Logits [batch * tokens, vocabulary], whole on every rank, of what left the last layer. Of the last stage.
   /// Collective.
-  tensor logits(const value& x) const { return sw::expect_replicated((*head_)((*norm_)(x)), head_->path()).local(); }
+  tensor logits(const value& x) const {
+    value y = (*head_)((*norm_)(x));
+    if (cap_) y = each(std::move(y), [cap = *cap_](float v) { return cap * std::tanh(v / cap); });
+    return sw::expect_replicated(y, head_->path()).local();
+  }
 
  private:
+  float embedding_scale_;
+  std::optional<float> cap_;
   std::optional<embedding> embedding_;
   std::vector<decoder_layer> layers_;
   std::optional<rms_norm> norm_;
   std::optional<linear> head_;
   rope rope_;
+  std::optional<rope> windowed_rope_;
+  std::vector<bool> windowed_;  // one per layer: it turns by windowed_rope_
 };
 
 }  // namespace generate

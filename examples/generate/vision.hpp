@@ -41,6 +41,7 @@ class vision_block {
   // Rows are q, k and v side by side, each by heads, as many as there are here. A patch sees its own frame.
   tensor attend_frames(const tensor& qkv, const rotation& turn, const std::vector<grid>& images) const {
     const std::size_t width = qkv.columns() / 3;
+    const float scale = 1.0f / std::sqrt(static_cast<float>(dim_));
     tensor out({qkv.rows(), width});
     for (std::size_t t = 0; t < qkv.rows(); ++t) {
       for (std::size_t at = 0; at < 2 * width; at += dim_) turn.turn(qkv.row(t) + at, t);
@@ -51,7 +52,8 @@ class vision_block {
       for (std::size_t frame = 0; frame < g.frames; ++frame, first += n) {
         const auto head = [&](std::size_t at) { return map(qkv.row(first) + at, n, dim_, qkv.columns()); };
         for (std::size_t at = 0; at < width; at += dim_) {
-          attend(head(at), head(width + at), head(2 * width + at), false, map(out.row(first) + at, n, dim_, width));
+          attend(head(at), head(width + at), head(2 * width + at), scale, false,
+                 map(out.row(first) + at, n, dim_, width));
         }
       }
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The weights of one rank.
 #pragma once
+#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -59,6 +60,18 @@ class weights {
     const sw::slices s = sharding_->slices_of(sharding_->find(w.parameter->name), rank_);
     if (s.count == 0) return {};
     return {s.at[0].offset[0], s.at[0].offset[0] + s.at[0].extent[0]};
+  }
+
+  /// How many of the rows in `part` of the whole parameter this rank holds.
+  std::size_t rows_within(std::string_view name, const sw::interval& part) const {
+    const sw::slices s = sharding_->slices_of(sharding_->find(name), rank_);
+    std::size_t rows = 0;
+    for (std::size_t i = 0; i < s.count; ++i) {
+      const std::size_t begin = std::max(part.begin, s.at[i].offset[0]);
+      const std::size_t end = std::min(part.end, s.at[i].offset[0] + s.at[i].extent[0]);
+      if (begin < end) rows += end - begin;
+    }
+    return rows;
   }
 
   /// Throws `checkpoint_error` for a parameter that no module has asked for: what the engine does not use, it does not

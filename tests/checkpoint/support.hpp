@@ -27,9 +27,9 @@ namespace support {
 
 namespace sw = shardwise;
 
-inline const std::vector<std::string> golden_names = {"llama",       "llama_tied",    "llama_bias", "llama_kv2",
-                                                      "qwen2",       "qwen3",         "qwen3_moe",  "mixtral",
-                                                      "qwen3_5_moe", "qwen3_5_moe_vl"};
+inline const std::vector<std::string> golden_names = {
+    "llama",   "llama_tied", "llama_bias", "llama_kv2",   "qwen2", "qwen3",       "qwen3_moe",
+    "mixtral", "gpt_oss",    "phi3",       "gemma3_text", "olmo2", "qwen3_5_moe", "qwen3_5_moe_vl"};
 inline std::filesystem::path golden(const std::string& name) {
   return std::filesystem::path(SHARDWISE_TEST_DATA) / "goldens" / name;
 }

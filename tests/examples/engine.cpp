@@ -132,7 +132,7 @@ std::string refused_config(const std::string& folder, const std::string& from, c
 TEST_CASE("what the engine does not know of a config is refused by name", "[examples]") {
   CHECK(refused_config("llama", "\"silu\"", "\"silu\"").empty());
   CHECK_THAT(refused_config("llama", "\"silu\"", "\"gelu\""), ContainsSubstring("'hidden_act' is gelu"));
-  CHECK_THAT(refused_config("llama", "\"default\"", "\"yarn\""), ContainsSubstring("rope_type' is 'yarn'"));
+  CHECK_THAT(refused_config("llama", "\"default\"", "\"dynamic\""), ContainsSubstring("rope_type' is 'dynamic'"));
   CHECK_THAT(refused_config("llama", "\"model_type\": \"llama\"", "\"model_type\": \"gpt2\""),
              ContainsSubstring("'model_type' is 'gpt2'"));
   CHECK_THAT(refused_config("llama", "\"use_cache\": true", "\"quantization_config\": {\"bits\": 4}"),
@@ -150,11 +150,40 @@ TEST_CASE("what the engine does not know of a config is refused by name", "[exam
              ContainsSubstring("'vision_config.hidden_act' is relu"));
 }
 
+TEST_CASE("what the engine does not know of a family's own fields is refused by name", "[examples]") {
+  const struct {
+    const char *folder, *from, *to, *said;
+  } cases[] = {
+      {"gpt_oss", "\"yarn\"", "\"longrope\"", "'rope_parameters.rope_type' is 'longrope'"},
+      {"gpt_oss", "\"full_attention\"", "\"chunked_attention\"", "'chunked_attention' in layer 1"},
+      {"gpt_oss", "\"sliding_window\": 6", "\"sliding_window\": null", "'sliding_window' is null"},
+      {"gpt_oss", "\"silu\"", "\"gelu\"", "'hidden_act' is gelu"},
+      {"phi3", "\"default\"", "\"llama3\"", "'rope_parameters.rope_type' is 'llama3'"},
+      {"phi3", "\"default\"", "\"longrope\"", "'rope_parameters.short_factor' is not there"},
+      {"phi3", "\"default\"", "\"su\", \"short_factor\": [1, 1], \"long_factor\": [1, 1]", "only 4 for these heads"},
+      {"gemma3_text", "\"use_bidirectional_attention\": false", "\"use_bidirectional_attention\": true",
+       "'use_bidirectional_attention' is true"},
+      {"gemma3_text", "\"attn_logit_softcapping\": null", "\"attn_logit_softcapping\": 50.0",
+       "'attn_logit_softcapping' is there"},
+      {"gemma3_text", "\"gelu_pytorch_tanh\"", "\"gelu\"", "'hidden_activation' is gelu"},
+      {"gemma3_text", "\"rope_parameters\": {", "\"rope_parameters\": {\"rope_theta\": 5,",
+       "'rope_parameters.rope_theta'"},
+      {"gemma3_text", "\"rope_type\": \"default\"", "\"rope_type\": \"dynamic\"",
+       "'rope_parameters.full_attention.rope_type' is 'dynamic'"},
+      {"olmo2", "\"use_cache\"",
+       "\"layer_types\": [\"full_attention\", \"sliding_attention\", \"full_attention\"], \"x\"",
+       "'sliding_attention' in layer 1"}};
+  for (const auto& c : cases) {
+    INFO(c.folder << ": " << c.to);
+    CHECK_THAT(refused_config(c.folder, c.from, c.to), ContainsSubstring(c.said));
+  }
+}
+
 TEST_CASE("older configs say the same in other words", "[examples]") {
-  const auto rope_of = [](const std::string& fields) {
-    const std::string text = R"({"model_type": "llama", "vocab_size": 8, "hidden_size": 12, "num_attention_heads": 3,
-      "num_hidden_layers": 1, "intermediate_size": 5, "max_position_embeddings": 64, )" +
-                             fields + "}";
+  const auto rope_of = [](const std::string& fields, const std::string& type = "llama") {
+    const std::string text = R"({"vocab_size": 8, "hidden_size": 12, "num_attention_heads": 3, "num_hidden_layers": 1,
+      "intermediate_size": 5, "max_position_embeddings": 64, "model_type": ")" +
+                             type + "\", " + fields + "}";
     return generate::read_config(sw::checkpoint::config::parse(text)).text;
   };
   const auto plain = rope_of(R"("rope_theta": 500, "head_dim": null)");
@@ -168,6 +197,32 @@ TEST_CASE("older configs say the same in other words", "[examples]") {
   CHECK(stretched.rope.theta == 500);
   REQUIRE(stretched.rope.llama3.has_value());
   CHECK(stretched.rope.llama3->context == 64);
+
+  // gpt-oss of old names no type of layer, and perhaps no rope.
+  const auto oss = rope_of(R"("num_local_experts": 4, "num_experts_per_tok": 2)", "gpt_oss");
+  CHECK(oss.windowed_layers == std::vector<bool>{true});
+  CHECK(oss.window == 128);
+  CHECK(oss.rope.theta == 150000);
+  REQUIRE(oss.rope.yarn.has_value());
+  CHECK(oss.rope.yarn->context == 4096);
+  CHECK(oss.rope.magnitude == Approx(0.1 * std::log(32.0) + 1));
+  const auto phi = rope_of(R"("rope_theta": 500, "partial_rotary_factor": 0.5, "original_max_position_embeddings": 16,
+      "rope_scaling": {"type": "su", "short_factor": [1], "long_factor": [3]})",
+                           "phi3");
+  CHECK(phi.rope.theta == 500);
+  REQUIRE(phi.rope.longrope.has_value());
+  CHECK(phi.rope.longrope->context == 16);
+  CHECK(phi.rope.magnitude == Approx(std::sqrt(1 + std::log(64 / 16.) / std::log(16.))));
+  const auto gemma =
+      rope_of(R"("rope_theta": 500, "rope_local_base_freq": 50, "sliding_window_pattern": 1, "head_dim": 4,
+      "rope_scaling": {"rope_type": "linear", "factor": 8})",
+              "gemma3_text");
+  CHECK(gemma.windowed_layers == std::vector<bool>{false});
+  CHECK(gemma.rope.theta == 500);
+  CHECK(gemma.rope.linear == 8);
+  REQUIRE(gemma.windowed_rope.has_value());
+  CHECK(gemma.windowed_rope->theta == 50);
+  CHECK(gemma.windowed_rope->linear == 1);
 }
 
 TEST_CASE("which layers have experts, how they are weighed and how far a token sees is what the config says",
@@ -221,6 +276,31 @@ TEST_CASE("llama3 rope keeps short wavelengths, stretches long ones, and goes sm
                                            : (1 - smooth) * inverse[i] / 8 + smooth * inverse[i];
     CHECK(turn.sine.data()[i] == Approx(std::sin(angle)).epsilon(1e-5));
   }
+}
+
+TEST_CASE("yarn stretches what turns rarely, linear all, longrope each by its own factor", "[examples]") {
+  const double inverse[] = {1, 0.1, 0.01, 0.001};
+  const auto angles = [](const generate::rope_config& c, std::int64_t at, std::size_t longest) {
+    generate::positions here;
+    here.push(at, at, at);
+    const generate::tensor sine = generate::rope(c, 8)(here, longest).sine;
+    return std::vector<float>(sine.data(), sine.data() + sine.elements());
+  };
+  generate::rope_config linear, yarn, longrope;
+  linear.linear = 4;
+  yarn.yarn = {8, 4, 1, 64, true};
+  yarn.magnitude = 1.5;
+  longrope.longrope = {{1, 2, 3, 4}, {2, 4, 6, 8}, 4};
+  for (std::size_t i = 0; i < 4; ++i) {
+    CHECK(angles(linear, 1, 1)[i] == Approx(std::sin(inverse[i] / 4)).epsilon(1e-5));
+    // Frequency i turns 64 * 10^-i / (2 pi) times: 4 times at i = 0.41, once at 1.01; the line goes from 0 to 2.
+    const double part = std::min(static_cast<double>(i) / 2, 1.0);
+    CHECK(angles(yarn, 1, 1)[i] == Approx(1.5 * std::sin(inverse[i] * (part / 8 + 1 - part))).epsilon(1e-5));
+    CHECK(angles(longrope, 3, 4)[i] == Approx(std::sin(3 * inverse[i] / static_cast<double>(i + 1))).epsilon(1e-5));
+    CHECK(angles(longrope, 4, 9)[i] == Approx(std::sin(2 * inverse[i] / static_cast<double>(i + 1))).epsilon(1e-5));
+  }
+  CHECK_THROWS_MATCHES(angles(longrope, 3, 5), sw::checkpoint_error,
+                       says("the frequencies of longrope change after 4 tokens, and 5 are asked for"));
 }
 
 TEST_CASE("images stand on grids of places, text on a line", "[examples]") {

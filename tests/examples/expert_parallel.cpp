@@ -7,7 +7,7 @@ namespace {
 using namespace program;
 using Catch::Matchers::ContainsSubstring;
 
-constexpr const char* with_experts[] = {"qwen3_moe", "mixtral", "qwen3_5_moe", "qwen3_5_moe_vl"};
+constexpr const char* with_experts[] = {"qwen3_moe", "mixtral", "gpt_oss", "qwen3_5_moe", "qwen3_5_moe_vl"};
 
 TEST_CASE("with whole experts on each rank logits, tokens and local tensors are Hugging Face's", "[examples]") {
   const temporary_folder folder;

@@ -115,6 +115,18 @@ TEST_CASE("with any other style in any one row a plan is refused, or the logits 
   CHECK(right >= 30);
 }
 
+TEST_CASE("products that lie side by side are cut by their parts, or the plan is refused", "[examples]") {
+  const golden_model& phi3 = golden_of("phi3");
+  const std::string layer = "model.layers.*.";
+  const auto cut = [&](const std::string& in, const std::string& style, const std::string& out) {
+    return run_plan(phi3, with(with(plan_of(phi3), layer + in, style), layer + out, "rowwise"));
+  };
+  CHECK(cut("mlp.gate_up_proj", "packed_colwise", "mlp.down_proj").difference <= phi3.tolerance);
+  CHECK_THAT(cut("mlp.gate_up_proj", "colwise", "mlp.down_proj").done.err, ContainsSubstring("mlp.gate_up_proj"));
+  CHECK_THAT(cut("self_attn.qkv_proj", "colwise", "self_attn.o_proj").done.err,
+             ContainsSubstring("self_attn.qkv_proj"));
+}
+
 TEST_CASE("what a module half cut would make of the logits is refused by name", "[examples]") {
   const golden_model& llama = golden_of("llama");
   const auto refusal = [](const golden_model& g, const plan_rows& rows) {

@@ -49,6 +49,10 @@ inline const std::vector<golden_model>& goldens() {
                                                 {"qwen3"},
                                                 {"qwen3_moe"},
                                                 {"mixtral"},
+                                                {"gpt_oss", "gpt_oss", 5e-5},
+                                                {"phi3"},
+                                                {"gemma3_text"},
+                                                {"olmo2"},
                                                 {"qwen3_5_moe", "qwen3_5_moe", 2e-4},
                                                 {"qwen3_5_moe_vl", "qwen3_5_moe_vl", 2e-4, true}};
   return all;

@@ -179,6 +179,10 @@ TEST_CASE("the plans that are constants are those of the table, and speak of eve
       {"Qwen3_5MoeForConditionalGeneration", "qwen3_5_moe", qwen3_5_moe::hf_for_conditional_generation,
        qwen3_5_moe::for_conditional_generation},
       {"MixtralForCausalLM", "mixtral", mixtral::hf_for_causal_lm, mixtral::for_causal_lm},
+      {"GptOssForCausalLM", "gpt_oss", gpt_oss::hf_for_causal_lm, gpt_oss::for_causal_lm},
+      {"Phi3ForCausalLM", "phi3", phi3::hf_for_causal_lm, phi3::for_causal_lm},
+      {"Gemma3ForCausalLM", "gemma3_text", gemma3_text::hf_for_causal_lm, gemma3_text::for_causal_lm},
+      {"Olmo2ForCausalLM", "olmo2", olmo2::hf_for_causal_lm, olmo2::for_causal_lm},
       {"DeepseekV3ForCausalLM", "deepseek_v3", deepseek_v3::hf_for_causal_lm, deepseek_v3::for_causal_lm},
   };
   std::size_t seen = 0;

@@ -66,8 +66,9 @@ sw::tree tree_of(const golden& g) {
   return t;
 }
 
-const std::vector<std::string> names = {"llama", "llama_tied", "llama_bias",  "llama_kv2",
-                                        "qwen2", "qwen3",      "qwen3_5_moe", "qwen3_5_moe_vl"};
+const std::vector<std::string> names = {"llama",   "llama_tied", "llama_bias",  "llama_kv2",
+                                        "qwen2",   "qwen3",      "qwen3_5_moe", "qwen3_5_moe_vl",
+                                        "gpt_oss", "phi3",       "gemma3_text", "olmo2"};
 
 }  // namespace
 

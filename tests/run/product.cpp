@@ -26,9 +26,10 @@ struct answer {
   std::optional<sw::placement> where;
   std::string refusal;
 };
-answer times(const sw::placement& x, const sw::sharded_parameter& weight) {
+answer times(const sw::placement& x, const sw::sharded_parameter& weight,
+             sw::weight_axes axes = sw::weight_axes::out_in) {
   try {
-    return {sw::product(x, weight), ""};
+    return {sw::product(x, weight, axes), ""};
   } catch (const sw::placement_error& e) {
     return {std::nullopt, e.what()};
   }
@@ -44,6 +45,12 @@ TEST_CASE("the placement of a product follows from those of its operands", "[run
     CHECK(times(sum, replicated).where == sum);
     CHECK(times(whole, out).where == cut);
     CHECK(times(cut, in).where == sum);
+    // Stored the other way round.
+    CHECK(times(whole, replicated, sw::weight_axes::in_out).where == whole);
+    CHECK(times(whole, in, sw::weight_axes::in_out).where == cut);
+    CHECK(times(cut, out, sw::weight_axes::in_out).where == sum);
+    CHECK_THAT(times(whole, out, sw::weight_axes::in_out).refusal,
+               Catch::Matchers::StartsWith("'m.weight' is cut on its input features, and its input is replicated"));
   }
 }
 

@@ -85,6 +85,9 @@ inline constexpr auto whole_norms = plan({
     {"layers.*.{input,post_attention}_layernorm", replicate("a norm's scale: every rank has the whole hidden state")},
     {"norm", replicate("a norm's scale: every rank has the whole hidden state")},
 });
+inline constexpr auto whole_feed_forward_norms = plan({
+    {"layers.*.{pre,post}_feedforward_layernorm", replicate("a norm's scale: every rank has the whole hidden state")},
+});
 inline constexpr auto whole_router = plan({
     {"layers.*.mlp.gate", replicate("the router: every rank needs all scores")},
     {"layers.*.mlp.shared_expert_gate", replicate("one row: the gate of the shared expert")},

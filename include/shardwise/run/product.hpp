@@ -2,6 +2,7 @@
 // Where the result of an engine's own arithmetic is, given where its operands are. For plans known at run time.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 
 #include "shardwise/error.hpp"
@@ -11,16 +12,21 @@
 namespace shardwise {
 inline namespace v0 {
 
-/// The placement of `x` times `weight` [..., out, in], summed over `in`.
+/// How the last two dims of a weight lie: as a linear layer has them, or transposed (the experts of gpt-oss).
+enum class weight_axes : std::uint8_t { out_in, in_out };
+
+/// The placement of `x` times `weight` [..., out, in], or [..., in, out] if `axes` says so, summed over `in`.
 /// - a whole weight keeps a whole x whole, and a partial sum partial;
 /// - a weight cut on `out` makes a whole x sharded on its last dim;
 /// - a weight cut on `in` makes an x that is sharded on its last dim a partial sum.
 /// Throws `placement_error`, which names the weight, for everything else.
-inline placement product(placement x, const sharded_parameter& weight) {
+inline placement product(placement x, const sharded_parameter& weight, weight_axes axes = weight_axes::out_in) {
   const placement w = weight.where();
   const std::size_t dims = weight.shape.dims();
-  const bool on_in = w.kind == placement::sharded && w.dim == -1;
-  const bool on_out = w.kind == placement::sharded && dims >= 2 && w.dim == static_cast<int>(dims) - 2;
+  const bool on_last = w.kind == placement::sharded && w.dim == -1;
+  const bool on_other = w.kind == placement::sharded && dims >= 2 && w.dim == static_cast<int>(dims) - 2;
+  const bool on_in = axes == weight_axes::out_in ? on_last : on_other;
+  const bool on_out = axes == weight_axes::out_in ? on_other : on_last;
   if (w.kind == placement::replicated && (x.kind == placement::replicated || x == placement(partial<>{}))) return x;
   if (on_out && x.kind == placement::replicated) return sharded<-1>{};
   if (on_in && x == placement(sharded<-1>{})) return partial<>{};

@@ -13,10 +13,6 @@ import sys
 here = pathlib.Path(__file__).parent
 KEPT = {
     "deepseek_v3": r"layers\.[01]\.|^model\.norm",
-    "gemma3_text": r"layers\.0\.|^model\.norm|embed",  # its head is tied to it
-    "gpt_oss": r"layers\.0\.|^model\.norm|^lm_head",
-    "olmo2": r"layers\.0\.|^model\.norm|^lm_head",
-    "phi3": r"layers\.0\.|^model\.norm|embed",
 }
 
 

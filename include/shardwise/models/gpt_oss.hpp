@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "shardwise/models/blocks.hpp"
+
+namespace shardwise {
+inline namespace v0 {
+namespace models::gpt_oss {
+
+/// What it leaves whole, with reasons: all of the base model.
+inline constexpr auto whole =
+    blocks::whole_norms +
+    plan({
+        {"embed_tokens", replicate("Hugging Face has no rule for this embedding: each rank has all rows")},
+        {"layers.*.self_attn.**",
+         replicate("Hugging Face has no rule for this attention: it runs whole on every rank")},
+        {"layers.*.mlp.**", replicate("Hugging Face has no rule for these experts: they run whole on every rank")},
+    });
+
+/// GptOssForCausalLM, as Hugging Face has it.
+inline constexpr auto hf_for_causal_lm = blocks::head.as_hugging_face();
+/// GptOssForCausalLM, every parameter spoken of.
+inline constexpr auto for_causal_lm = hf_for_causal_lm + whole.under("model").optional();
+
+}  // namespace models::gpt_oss
+}  // namespace v0
+}  // namespace shardwise
