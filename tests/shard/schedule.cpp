@@ -108,6 +108,23 @@ TEST_CASE("one reduce for a whole block counts the sums below it that nobody els
         lines{"all_reduce 16 F32 block.a", "all_reduce 12 F32 block"});
 }
 
+TEST_CASE("a norm over features that the ranks share sums one number, and biases beside experts sum none", "[shard]") {
+  static constexpr auto plan = sw::plan({{"attn.q_norm", sw::all_reduce},
+                                         {"attn.q_norm.weight", sw::colwise},
+                                         {"attn.out", sw::rowwise},
+                                         {"mlp", sw::all_reduce},
+                                         {"mlp.experts", sw::partial_output},
+                                         {"mlp.experts.{gate_up,gate_up_bias}", sw::rowwise.tiles(2)},
+                                         {"mlp.experts.down", sw::colwise},
+                                         {"mlp.experts.down_bias", sw::rowwise}});
+  sw::tree t;
+  t.add("attn.q_norm.weight", sw::dtype::f32, {24}).add("attn.out.weight", sw::dtype::f32, {16, 24});
+  t.add("mlp.experts.gate_up", sw::dtype::f32, {4, 16, 24}).add("mlp.experts.gate_up_bias", sw::dtype::f32, {4, 24});
+  t.add("mlp.experts.down", sw::dtype::f32, {4, 12, 16}).add("mlp.experts.down_bias", sw::dtype::f32, {4, 16});
+  CHECK(lines_of(sw::schedule_of(sw::shard(plan, t, {.tp = 4}))) ==
+        lines{"all_reduce 1 F32 attn.q_norm", "all_reduce 16 F32 attn.out", "all_reduce 16 F32 mlp"});
+}
+
 TEST_CASE("a tied head is gathered under its own name, uneven columns included", "[shard]") {
   sw::tree t;
   t.add("embed.weight", sw::dtype::f32, {95, 16}).tie("embed.weight", "head.weight");

@@ -92,13 +92,16 @@ class schedule_maker {
   void visit(std::size_t number, std::string_view name, std::size_t parameter) {
     const sharded_parameter& p = s_[parameter];
     const std::size_t features = features_of_sum(p);
-    bool direct = true, reduced = features == 0;
+    const bool vector = p.shape.dims() == 1 && p.covered() && !p.how.whole();
+    bool direct = true, done = features == 0 && !vector;
     for_modules_above(name, [&](std::size_t m) {
       last_[m] = number;
-      if (reduced) return;
-      (direct ? own_ : below_)[m].take(features, p.type);
+      if (done) return;
+      const bool reduces = s_.step(s_.module(m)).then() == collective::all_reduce;
+      if (!vector) (direct ? own_ : below_)[m].take(features, p.type);
+      if (vector && reduces) own_[m].take(1, p.type);  // of its own module alone
+      done = reduces || vector;
       direct = false;
-      reduced = s_.step(s_.module(m)).then() == collective::all_reduce;
     });
   }
 
@@ -117,9 +120,10 @@ class schedule_maker {
   }
 
   // The features of the partial sum that a product with this parameter, or a look-up in it, makes; 0 if it makes none.
+  // Of experts that are stored [experts, in, out] it is the first product that is cut so, of as many inputs.
   std::size_t features_of_sum(const sharded_parameter& p) const {
     const std::size_t dims = p.shape.dims();
-    if (p.how.whole() || !p.covered() || dims < 2) return 0;
+    if (p.how.whole() || !p.covered() || dims < 2 || p.name.ends_with("bias")) return 0;
     const style_kind kind = s_.rules()[p.rule].how.kind;
     if (kind == style_kind::embedding_rowwise) return p.shape.last();
     if (kind == style_kind::embedding_colwise) return 0;
@@ -139,7 +143,8 @@ class schedule_maker {
 /// The collectives of one forward pass through all modules of `s`: what `run(s.step(module), ...)` calls, where each
 /// module is run once. A gather of groups is one entry for each. The count of an all-reduce is the output features of
 /// the module's parameter that is cut on its input features (a vocabulary's: its row), or, in a module without one, of
-/// those below it that no other module reduces; 0 where these do not agree.
+/// those below it that no other module reduces; 0 where these do not agree. A module that owns a cut vector and is
+/// reduced, a norm over features that the ranks share, sums one number: that of the squares.
 /// The elements are of the weights' dtype, or of `activations` where the engine computes in another.
 inline schedule schedule_of(const sharding& s) { return detail::schedule_maker(s, nullptr).make(); }
 inline schedule schedule_of(const sharding& s, dtype activations) {
