@@ -2,10 +2,12 @@
 // Step 7, RUN: placements as types, and the collective after each style.
 #pragma once
 // IWYU pragma: begin_exports
+#include "shardwise/run/dispatch.hpp"
 #include "shardwise/run/experts.hpp"
 #include "shardwise/run/gather_output.hpp"
 #include "shardwise/run/gathered.hpp"
 #include "shardwise/run/host.hpp"
+#include "shardwise/run/host_dispatch.hpp"
 #include "shardwise/run/logits.hpp"
 #include "shardwise/run/logits_memory.hpp"
 #include "shardwise/run/logits_policy.hpp"

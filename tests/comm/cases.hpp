@@ -3,11 +3,14 @@
 #pragma once
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <numeric>
 #include <span>
 #include <vector>
 
 #include "backend.hpp"
+#include "shardwise/run/dispatch.hpp"
+#include "shardwise/shard/shard.hpp"
 
 namespace comm_test {
 
@@ -198,6 +201,83 @@ struct all_to_all_case {
       for (std::size_t i = 0; i < pieces(from, p.rank()); ++i) expected.push_back(value(t.type, from, at + i));
     }
     return wrong(recv, [&](std::size_t i) { return expected[i]; }) + wrong(send, p.own(t.type));
+  }
+};
+
+/// Five tokens on rank 0, none on rank 1, three on the others, which ask two of twice as many experts as there are
+/// ranks; expert e answers e + 1 times what it is asked. What an engine does is done here: it sends what it copies.
+struct dispatch_case {
+  static constexpr const char* name =
+      "tokens reach the ranks of their experts once, and their answers come back summed";
+  static constexpr std::size_t hidden = 3, per_token = 2;
+
+  std::size_t operator()(auto& p, const trial& t) const {
+    const std::size_t all = 2 * p.ranks(), tokens = p.rank() == 0 ? 5 : p.rank() == 1 ? 0 : 3;
+    sw::tree tree;
+    tree.add("experts.up", sw::dtype::f32, {all, 1});
+    const sw::rule rules[] = {{"experts.up", sw::grouped_gemm}, {"experts", sw::ep_dispatch_experts}};
+    const sw::sharding s = sw::shard({rules, 2}, tree, {.tp = p.c.size()});
+    const sw::experts_by_rank experts(s, "experts");
+    sw::token_dispatch d(experts, p.rank(), per_token);
+    std::vector<std::int64_t> ids;
+    std::vector<float> shares;
+    for (std::size_t i = 0; i < tokens * per_token; ++i) {
+      ids.push_back(static_cast<std::int64_t>((i / 2 + i % 2 * (i / 2 % 3 + 1) + p.mine()) % all));
+      shares.push_back(i % 2 == 0 ? 2 : 1);
+    }
+    d.route(tokens, std::span<const std::int64_t>(ids), std::span<const float>(shares), hidden * sw::size_of(t.type));
+
+    const std::vector<std::size_t> words(p.ranks(), d.count_words());
+    auto counts = p.holding(sw::dtype::i64, sum_of(words), 0,
+                            [&](std::size_t i) { return static_cast<double>(d.counts_to_send()[i]); });
+    auto came = p.empty(sw::dtype::i64, sum_of(words));
+    p.c.all_to_all(counts.address(), words, came.address(), words, sw::dtype::i64, p.stream);
+    p.fetch(counts, came);
+    std::vector<std::int64_t> heard;
+    for (std::size_t i = 0; i < sum_of(words); ++i) heard.push_back(static_cast<std::int64_t>(came.get(i)));
+    d.receive_counts(heard);
+
+    const auto x = [](std::size_t token, std::size_t column) { return static_cast<double>(token + 2 * column + 1); };
+    const std::size_t in = d.received_rows(), out = d.sent_tokens().size();
+    auto rows =
+        p.holding(t.type, out * hidden, 0, [&](std::size_t i) { return x(d.sent_tokens()[i / hidden], i % hidden); });
+    const auto sent_routes = std::as_bytes(d.sent_routes());
+    auto routes = p.holding(sw::dtype::u8, sent_routes.size(), 0,
+                            [&](std::size_t i) { return std::to_integer<int>(sent_routes[i]); });
+    auto asked = p.empty(t.type, in * hidden), how = p.empty(sw::dtype::u8, in * per_token * sizeof(sw::expert_route));
+    d.send_rows(p.c, p.stream, rows.address(), asked.address());
+    d.send_routes(p.c, p.stream, routes.address(), how.address());
+    p.fetch(rows, routes, asked, how);
+
+    std::vector<sw::expert_route> at(in * per_token);
+    for (std::size_t i = 0; i < at.size() * sizeof(sw::expert_route); ++i) {
+      std::as_writable_bytes(std::span(at))[i] = static_cast<std::byte>(how.get(i));
+    }
+    auto answers = p.holding(t.type, in * hidden, 0, [&](std::size_t i) {
+      double sum = 0;
+      for (std::size_t k = 0; k < per_token; ++k) {
+        const sw::expert_route& r = at[i / hidden * per_token + k];
+        if (r.expert >= 0)
+          sum += r.share * (r.expert + static_cast<double>(experts.of(p.rank()).begin) + 1) * asked.get(i);
+      }
+      return sum;
+    });
+    auto returned = p.empty(t.type, out * hidden);
+    d.return_rows(p.c, p.stream, answers.address(), returned.address());
+    p.fetch(answers, returned);
+    std::size_t n = returned.margins_untouched() ? 0 : 1;
+    for (std::size_t token = 0; token < tokens; ++token) {
+      for (std::size_t c = 0; c < hidden; ++c) {
+        double expected = 0, sum = 0;
+        for (std::size_t k = 0; k < per_token; ++k) {
+          const std::size_t i = token * per_token + k;
+          expected += shares[i] * static_cast<double>(ids[i] + 1) * x(token, c);
+        }
+        for (const std::uint32_t row : d.rows_of(token)) sum += returned.get(row * hidden + c);
+        n += sum != expected ? 1 : 0;
+      }
+    }
+    return n;
   }
 };
 

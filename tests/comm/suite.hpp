@@ -61,6 +61,7 @@ std::vector<named_case<B, C>> suite() {
   add(gather_case<true>{}, every_type, sizes);
   add(gather_case<false>{}, every_type, sizes);
   if (B::in_place_on_some_ranks) add(mixed_all_reduce_case{}, large_types, sizes);
+  add(dispatch_case{}, floats, small_sizes);
   add(split_case{}, ints, small_sizes);
   add(independent_parts_case{}, floats, small_sizes);
   add(empty_case{}, floats, small_sizes);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "experts_support.hpp"
 #include "shardwise/comm.hpp"
 #include "shardwise/run.hpp"
 #include "shardwise/shard.hpp"
@@ -49,6 +50,22 @@ TEST_CASE("an observed collective, a step and a gather of logits allocate nothin
   const std::size_t after = allocations;
   CHECK(after == before);
   CHECK(counts.total().calls == 5);
+
+  // Nor does a second exchange with experts of as many tokens.
+  const sw::sharding moe = experts_test::sharding_of(6, 2);
+  const sw::experts_by_rank experts(moe, "moe.experts");
+  const experts_test::mixture m(6, 20, 2, 1);
+  sw::token_dispatch dispatch(experts, 0, 2);
+  std::size_t first = 0, second = 0;
+  for (std::size_t* n : {&first, &second}) {
+    const std::size_t start = allocations;
+    dispatch.route(20, std::span<const std::int64_t>(m.ids), std::span<const float>(m.shares), 16);
+    dispatch.receive_counts(dispatch.counts_to_send());  // as if rank 1 had the same tokens
+    *n = allocations - start;
+  }
+  CHECK(first != 0);
+  CHECK(second == 0);
+
   // The counter counts.
   const std::size_t none = allocations;
   ::operator delete(::operator new(1));

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "shardwise/run/dispatch.hpp"
 #include "shardwise/shard/shard.hpp"
 #include "support.hpp"
 
@@ -30,7 +31,8 @@ struct mixture {
   std::vector<std::int64_t> ids;
   std::vector<float> shares;
 
-  mixture(std::size_t experts_, std::size_t tokens, std::size_t per_token_, unsigned seed)
+  /// `asked`: so many of the first experts are asked; 0 are all.
+  mixture(std::size_t experts_, std::size_t tokens, std::size_t per_token_, unsigned seed, std::size_t asked = 0)
       : experts(experts_),
         per_token(per_token_),
         x(support::numbers({tokens, 4}, seed)),
@@ -38,8 +40,8 @@ struct mixture {
     unsigned state = seed;
     for (std::size_t t = 0; t < tokens; ++t) {
       state = state * 1664525u + 1013904223u;
-      for (std::size_t k = 0; k < per_token; ++k) {  // neighbours: different, and in no order
-        ids.push_back(static_cast<std::int64_t>(((state >> 16) + 7 * k) % experts));
+      for (std::size_t k = 0; k < per_token; ++k) {  // neighbours: different ones
+        ids.push_back(static_cast<std::int64_t>(((state >> 16) + k) % (asked == 0 ? experts : asked)));
         shares.push_back(static_cast<float>(k + 1) / 4);
       }
     }
@@ -61,6 +63,15 @@ struct mixture {
       }
     }
     return y;
+  }
+  tensor ask(const sw::interval& held, const tensor& rows, std::span<const sw::expert_route> routes) const {
+    std::vector<std::int64_t> numbers;
+    std::vector<float> weights;
+    for (const sw::expert_route& r : routes) {
+      numbers.push_back(r.expert);
+      weights.push_back(r.share);
+    }
+    return ask(held, rows, numbers, weights);
   }
   /// Without ranks.
   tensor answer() const { return ask({0, experts}, x, ids, shares); }
