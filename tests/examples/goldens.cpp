@@ -36,8 +36,7 @@ TEST_CASE("25 greedy tokens with caches are Hugging Face's", "[examples]") {
   }
 }
 
-TEST_CASE("windows of attention, experts in some layers and shares as the router gives them are Hugging Face's too",
-          "[examples]") {
+TEST_CASE("windows, experts in some layers, clamps, caps and stretched ropes are Hugging Face's too", "[examples]") {
   for (const golden_model& g : windows()) {
     const std::string expected = tokens_line(golden(g.files + "/greedy.json"));
     for (const char* plan : plans) {

@@ -58,9 +58,10 @@ inline const std::vector<golden_model>& goldens() {
   return all;
 }
 /// What the configs of those do not say: a window of attention, experts in some layers only, shares that are not
-/// normed. Made by make_windows.py beside them; 2 key/value heads.
+/// normed, clamps that bind, capped logits, other ropes. Made by make_windows.py beside them; 2 key/value heads.
 inline const std::vector<golden_model>& windows() {
-  static const std::vector<golden_model> all = {{"qwen3_moe_window"}, {"mixtral_window"}};
+  static const std::vector<golden_model> all = {{"qwen3_moe_window"}, {"mixtral_window"},     {"gpt_oss_window"},
+                                                {"phi3_window"},      {"gemma3_text_window"}, {"olmo2_yarn"}};
   return all;
 }
 inline const golden_model& golden_of(const std::string& folder) {
