@@ -65,6 +65,10 @@ TEST_CASE("the head is tied to the embedding under whichever prefix that is, if 
   CHECK(ties(R"({"tie_word_embeddings":false,"text_config":{"tie_word_embeddings":true}})") == 0);
   CHECK(ties(R"({"tie_word_embeddings":null})") == 0);
   CHECK(ties("{}") == 0);
+  // Of some types it is the rule.
+  CHECK(ties(R"({"model_type":"gemma3_text","architectures":["Gemma3ForCausalLM"]})") == 1);
+  CHECK(ties(R"({"model_type":"gemma3_text","architectures":["Gemma3ForCausalLM"],"tie_word_embeddings":false})") == 0);
+  CHECK(ties(R"({"model_type":"llama","architectures":["LlamaForCausalLM"]})") == 0);
   const sw::tree t = sw::tree_of(e.source, config_of(R"({"tie_word_embeddings":true})"));
   CHECK(t.find("lm_head.weight") == t.find("model.language_model.embed_tokens.weight"));
 }
@@ -87,8 +91,9 @@ TEST_CASE("copies of the embedding for other heads are not the embedding") {
   CHECK_THROWS_MATCHES(sw::tree_of(source, tied), sw::checkpoint_error,
                        says("both 'model.embed_tokens.weight' and 'other.embed_tokens.weight' may be meant"));
   sw::memory_source none;
-  CHECK_THROWS_MATCHES(sw::tree_of(none.add("a", view), tied), sw::checkpoint_error,
-                       says("says tie_word_embeddings, and no tensor is called embed_tokens.weight"));
+  CHECK_THROWS_MATCHES(
+      sw::tree_of(none.add("a", view), tied), sw::checkpoint_error,
+      says("says tie_word_embeddings (or its type does), and no tensor is called embed_tokens.weight"));
 }
 
 TEST_CASE("a head that is in the file too is tied where it is equal, and kept where it differs") {

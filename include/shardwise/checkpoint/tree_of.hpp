@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "shardwise/checkpoint/config.hpp"
+#include "shardwise/checkpoint/detail/tied_names.hpp"
 #include "shardwise/checkpoint/tensor_source.hpp"
 #include "shardwise/model/tree.hpp"
 
@@ -66,22 +67,22 @@ bool same_elements(const Source& source, std::size_t a, std::size_t b) {
 }  // namespace detail
 
 /// The tree of a model: names, shapes and dtypes of `source` (see `checkpoint::converted`), the numbers of `config`,
-/// and its ties. If the config says `tie_word_embeddings`, `lm_head.weight` is tied to the embedding, under whichever
-/// prefix that is. If the source has both, they are tied where they are equal; where they differ both are kept, as
-/// Hugging Face does. Only in that case something is read. Throws `checkpoint_error`.
+/// and its ties. If the config says `tie_word_embeddings`, or nothing and is of a type that is tied then,
+/// `lm_head.weight` is tied to the embedding, under whichever prefix that is. If the source has both, they are tied
+/// where they are equal; where they differ both are kept, as Hugging Face does. Only in that case something is read.
+/// Throws `checkpoint_error`.
 template <tensor_source Source>
 tree tree_of(const Source& source, const checkpoint::config& config) {
   constexpr std::string_view embedding_tail = "embed_tokens.weight", head_tail = "lm_head.weight";
-  auto tied = config.boolean("", "tie_word_embeddings");
-  if (!tied) tied = config.boolean("text_config", "tie_word_embeddings");  // older wrappers say it only there
 
   const std::size_t none = source.size();
   std::size_t embedding = none, head = none;
-  if (tied.value_or(false)) {
+  if (detail::says_tied(config)) {
     embedding = detail::find_own(source, embedding_tail);
     head = detail::find_own(source, head_tail);
     if (embedding == none) {
-      detail::raise(checkpoint_error(config.where(), " says tie_word_embeddings, and no tensor is called ",
+      detail::raise(checkpoint_error(config.where(),
+                                     " says tie_word_embeddings (or its type does), and no tensor is called ",
                                      embedding_tail, "; correct one of them"));
     }
     if (head != none && !detail::same_elements(source, embedding, head)) embedding = head = none;

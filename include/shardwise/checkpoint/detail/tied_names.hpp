@@ -7,20 +7,31 @@
 
 #include "shardwise/checkpoint/config.hpp"
 #include "shardwise/checkpoint/tensor_source.hpp"
+#include "shardwise/detail/words.hpp"
 #include "shardwise/model/tree.hpp"
 
 namespace shardwise {
 inline namespace v0 {
 namespace detail {
 
+/// Language models whose head is tied where their config does not say `tie_word_embeddings`, in Hugging Face 5.23.0.
+inline constexpr std::string_view tied_unless_said =
+    "cohere cohere2 cohere2_moe cohere_compass_text ernie4_5 ernie4_5_moe gemma gemma2 gemma3_text gemma3n_text "
+    "gemma4_text gemma4_unified_text granite_swa lfm2 lfm2_moe lfm3 minicpm3 smollm3 starcoder2 vaultgemma youtu";
+
+/// Are head and embedding one storage, by the config alone?
+inline bool says_tied(const checkpoint::config& config) {
+  auto tied = config.boolean("", "tie_word_embeddings");
+  if (!tied) tied = config.boolean("text_config", "tie_word_embeddings");  // older wrappers say it only there
+  return tied.value_or(has_word(tied_unless_said, config.model_type()));
+}
+
 /// Of `tie_word_embeddings`: the head, and an encoder's and a decoder's embedding that are one with `shared`. Where the
 /// file has both sides they are taken to be equal, as nothing is read.
 class tied_names {
  public:
   tied_names(const std::vector<tensor_info>& rows, const checkpoint::config& config) : rows_(rows) {
-    auto tied = config.boolean("", "tie_word_embeddings");
-    if (!tied) tied = config.boolean("text_config", "tie_word_embeddings");  // older wrappers say it only there
-    if (!tied.value_or(false)) return;
+    if (!says_tied(config)) return;
     std::vector<std::size_t> shared, embeddings, heads;
     for (std::size_t i = 0; i < rows.size(); ++i) {
       const std::string_view name = rows[i].name;
