@@ -49,6 +49,7 @@ bool generate(const options& o, Ranks& ranks) {
   if (o.expert_parallel) share_experts(plan, folder.config());
   if (ranks.first()) warn_of_renamed_styles(plan);
   const prompt p = read_prompt(o, config);
+  const sw::logits_policy policy = parse_policy(o.policy);
   const tensor expected = o.expected ? read_tensor(*o.expected) : tensor();
 
   std::optional<whole_file> trace;
@@ -61,9 +62,12 @@ bool generate(const options& o, Ranks& ranks) {
     const sw::sharding sharding = shard_for(plan, tree, config.type, tp);
     if (ranks.first() && o.tp.size() > 1) fmt::print("tp {}\n", tp);
     if (ranks.first() && o.stats) print_coverage(plan, sharding);
-    const auto results = ranks.run(sharding, source, config, p, {o.new_tokens, !o.shards.empty(), !o.trace.empty()});
+    const auto results =
+        ranks.run(sharding, source, config, p, {o.new_tokens, !o.shards.empty(), !o.trace.empty(), policy});
     right &= ranks.first_decides([&] {
       if (o.stats) print_stats(results);
+      if (o.stats) print_head(results[0], policy);
+      fmt::print("{}", results[0].said);
       if (o.new_tokens != 0) print_tokens(results[0]);
       const bool near = !o.expected || print_difference(results[0].logits, p, expected, o.tolerance);
       if (!o.logits.empty()) write_logits(o, p, results[0].logits);

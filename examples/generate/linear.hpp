@@ -54,6 +54,14 @@ class module_step {
   /// The same for a module whose output must be whole on every rank: that of the residual stream, the logits.
   value whole_output(value y) const { return sw::expect_replicated(output(std::move(y)), path()); }
 
+  /// A result that is logits, as far as a policy needs it: its columns as they are, or what the plan makes whole.
+  value columns(value y) const { return y.where() == sw::placement(sw::sharded<-1>{}) ? y : output(std::move(y)); }
+  /// What is wanted of such a result.
+  const sw::logits_answer& answer(const value& y, const sw::logits_policy& wanted, sw::logits_memory& room,
+                                  const sw::logits_options& options) const {
+    return sw::run(step_, comm_.get(), {}, y, wanted, room, options);
+  }
+
  private:
   sw::step step_;
   step_communicator comm_;
@@ -90,14 +98,23 @@ class linear {
   }
 
   value operator()(const value& x) const {
-    const value in = step_.input(x);
-    value y = sw::assume_placed(sw::product(in.where(), *weight_.parameter), times(in.local(), map(weight_.local)));
-    if (!bias_) return step_.output(std::move(y));
-    return step_.output(std::move(y), sw::assume_placed(bias_->parameter->where(), bias_->local));
+    if (!bias_) return step_.output(product(x));
+    return step_.output(product(x), sw::assume_placed(bias_->parameter->where(), bias_->local));
+  }
+  /// Of a head, without a bias: see module_step.
+  value columns(const value& x) const { return step_.columns(product(x)); }
+  const sw::logits_answer& answer(const value& y, const sw::logits_policy& wanted, sw::logits_memory& room,
+                                  const sw::logits_options& options) const {
+    return step_.answer(y, wanted, room, options);
   }
   std::string_view path() const { return step_.path(); }
 
  private:
+  value product(const value& x) const {
+    const value in = step_.input(x);
+    return sw::assume_placed(sw::product(in.where(), *weight_.parameter), times(in.local(), map(weight_.local)));
+  }
+
   module_step step_;
   weight weight_;
   std::optional<weight> bias_;

@@ -36,20 +36,32 @@ class model {
   }
 
   /// Logits [batch * tokens, vocabulary] of a prompt; `past` is empty, and remembers it. Collective.
-  tensor prefill(const prompt& p, memory& past) const {
-    value x = text_.embed(p.ids);
-    if (!p.images.empty()) x = with_images(std::move(x), p);
-    return text_.logits(text_.through_layers(std::move(x), p.at, past));
-  }
+  tensor prefill(const prompt& p, memory& past) const { return logits(read(p, past)); }
 
   /// Logits [batch, vocabulary] after one more token for each row of the batch. Collective.
   tensor decode(std::span<const std::int64_t> ids, const prompt& p, memory& past) const {
+    return logits(read(ids, p, past));
+  }
+
+  /// What leaves the last layer after a prompt, and after one more token for each row of the batch. Collective.
+  value read(const prompt& p, memory& past) const {
+    value x = text_.embed(p.ids);
+    if (!p.images.empty()) x = with_images(std::move(x), p);
+    return text_.through_layers(std::move(x), p.at, past);
+  }
+  value read(std::span<const std::int64_t> ids, const prompt& p, memory& past) const {
     positions at;
     for (std::size_t b = 0; b < past.batch; ++b) {
       const std::int64_t place = static_cast<std::int64_t>(past.length) + p.deltas[b];
       at.push(place, place, place);
     }
-    return text_.logits(text_.through_layers(text_.embed(ids), at, past));
+    return text_.through_layers(text_.embed(ids), at, past);
+  }
+  /// The logits of what left the last layer, or what is wanted of those of some rows. Collective.
+  tensor logits(const value& x) const { return text_.logits(x); }
+  const sw::logits_answer& answer(const value& x, std::span<const std::size_t> rows, const sw::logits_policy& wanted,
+                                  sw::logits_memory& room, const sw::logits_options& options) const {
+    return text_.answer(x, rows, wanted, room, options);
   }
 
  private:

@@ -28,7 +28,7 @@ struct options {
   std::optional<tensor_in_file> pixels, expected;
   double tolerance = 2e-4;
   std::size_t new_tokens = 0;
-  std::string plan = "auto";
+  std::string plan = "auto", policy = "gather";
   std::filesystem::path logits, shards, trace;
   bool stats = false;
 };
@@ -100,8 +100,16 @@ inline options parse_options(CLI::App& app, int argc, char** argv) {
       ->excludes(inputs);
   app.add_option("--pixel-values", pixels, "Rows of pixels of all images; NAME is pixel_values if not given")
       ->type_name("FILE[:NAME]");
-  app.add_option("--new-tokens", o.new_tokens, "Continue greedily by K tokens, and print them")->type_name("K");
+  app.add_option("--new-tokens", o.new_tokens, "Continue by K tokens, greedily unless they are sampled, and print them")
+      ->type_name("K");
   app.add_option("--plan", o.plan, "auto, hf, or a JSON file")->type_name("auto|hf|FILE")->capture_default_str();
+  app.add_option(
+         "--logits-policy", o.policy,
+         "What is wanted of the logits. argmax and top_k continue greedily, without a gather; log_softmax, too, "
+         "and says how likely each token of the prompt was; sample draws, by temperature=X,top_k=K,top_p=X,"
+         "seed=N, of which each may be left out")
+      ->type_name("gather|argmax|top_k:K|log_softmax|sample:...")
+      ->capture_default_str();
   app.add_option("--logits", o.logits, "Write the prompt's logits [batch, tokens, vocabulary]")->type_name("FILE");
   app.add_option("--shards", o.shards, "Write shape and sha256 of each rank's local tensors")->type_name("FILE");
   app.add_option("--trace", o.trace,
@@ -123,6 +131,9 @@ inline options parse_options(CLI::App& app, int argc, char** argv) {
     }
     o.tp = ep;
     o.expert_parallel = true;
+  }
+  if (o.policy != "gather" && (o.expected || !o.logits.empty())) {
+    throw CLI::ValidationError("--logits-policy", "all logits are there with gather alone, for --logits and --expect");
   }
   for (int tp : o.tp) {
     if (tp < 1 || tp > 256)

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One run of a model on N ranks, each with its own part of the weights: threads of this process, or processes.
 #pragma once
-#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "model.hpp"
+#include "policy.hpp"
 #include "shards.hpp"
 #include "shardwise/comm/any_communicator.hpp"
 #include "shardwise/comm/in_process.hpp"
@@ -26,20 +26,23 @@ struct rank_result {
   tensor logits;                                  ///< of the prompt [batch, tokens, vocabulary]; of rank 0 only
   std::vector<std::vector<std::int64_t>> tokens;  ///< the new ones, by row of the batch
   std::size_t weight_bytes = 0, cache_bytes = 0, state_bytes = 0;
-  sw::tally prefill, decode;    ///< collectives of the prompt; of all decoded tokens
-  std::size_t decoded = 0;      ///< decode steps
-  std::vector<shard_sum> sums;  ///< if asked for
-  std::string trace;            ///< lines of a trace file, if asked for
+  sw::tally prefill, decode;     ///< collectives of the prompt; of all decoded tokens
+  sw::tally head_prefill, head;  ///< of those, the head's: for the logits, or for what is wanted of them
+  std::string said;              ///< lines about the prompt's logits, of some policies
+  std::size_t decoded = 0;       ///< decode steps
+  std::vector<shard_sum> sums;   ///< if asked for
+  std::string trace;             ///< lines of a trace file, if asked for
 };
 
 struct run_options {
   std::size_t new_tokens = 0;
   bool sums = false, trace = false;
+  sw::logits_policy policy = sw::logits::gather;
 };
 
 /// What is watched on a rank: collectives are counted, and written down with their times if asked for.
 struct rank_watch {
-  sw::tally counts;
+  sw::tally counts, head;
   std::optional<trace> times;
 
   void begin(const sw::collective_event& e) {
@@ -47,19 +50,15 @@ struct rank_watch {
   }
   void end(const sw::collective_event& e) {
     counts.end(e);
+    if (e.module == "lm_head") head.end(e);
     if (times) times->end(e);
   }
   void in_phase(std::string_view name) {
     counts.reset();
+    head.reset();
     if (times) times->in_phase(name);
   }
 };
-
-/// The token with the largest logit in a row; the first of equal ones.
-inline std::int64_t best_of(const tensor& logits, std::size_t row) {
-  const float* p = logits.row(row);
-  return std::max_element(p, p + logits.columns()) - p;
-}
 
 /// Ranks that were given different plans, or models, do not start: each throws the same `comm_error`.
 template <sw::full_communicator C>
@@ -89,28 +88,30 @@ rank_result run_rank(C& ranks, const sw::sharding& sharding, const Source& sourc
   past.batch = p.batch;
   past.capacity = p.tokens + options.new_tokens;
   watch.in_phase("prefill");
-  const tensor logits = m.prefill(p, past);
+  decider decide(options.policy, m);
+  std::vector<std::int64_t> next = decide.after_prompt(m.read(p, past), p);
   r.prefill = watch.counts;
+  r.head_prefill = watch.head;
 
   watch.in_phase("decode");
   r.tokens.resize(p.batch);
-  std::vector<std::int64_t> next(p.batch);
-  for (std::size_t b = 0; b < p.batch; ++b) next[b] = best_of(logits, (b + 1) * p.tokens - 1);
   for (std::size_t i = 0; i < options.new_tokens; ++i) {
     for (std::size_t b = 0; b < p.batch; ++b) r.tokens[b].push_back(next[b]);
     if (i + 1 == options.new_tokens) break;
-    const tensor one = m.decode(next, p, past);
+    const value one = m.read(next, p, past);
+    next = decide.after_token(one, past.length);
     ++r.decoded;
-    for (std::size_t b = 0; b < p.batch; ++b) next[b] = best_of(one, b);
   }
   r.decode = watch.counts;
+  r.head = watch.head;
   if (watch.times) r.trace = watch.times->lines();
 
   r.weight_bytes = parameters.bytes();
   r.cache_bytes = past.cache_bytes();
   r.state_bytes = past.state_bytes();
   if (options.sums) r.sums = sums_of(sharding, parameters);
-  if (comm.rank() == 0) r.logits = logits;
+  r.said = decide.said();
+  if (comm.rank() == 0) r.logits = decide.logits();
   return r;
 }
 

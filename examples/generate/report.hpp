@@ -44,6 +44,14 @@ inline void print_collectives(std::string_view what, const sw::tally& t, std::si
   fmt::print("{}: {}\n", what, text.empty() ? "no collectives" : text);
 }
 
+/// The head's part of them, where it is less than a gather of all logits.
+inline void print_head(const rank_result& r, const sw::logits_policy& policy) {
+  if (policy.kind == sw::logits_kind::gather) return;
+  const std::string what(name_of(policy.kind));
+  print_collectives(what + " of the prompt", r.head_prefill, 1);
+  if (r.decoded != 0) print_collectives(what + " per token", r.head, r.decoded);
+}
+
 inline void print_stats(std::span<const rank_result> ranks) {
   for (std::size_t r = 0; r < ranks.size(); ++r) {
     fmt::print("rank {}: weights {} bytes, cache {} bytes, state {} bytes\n", r, ranks[r].weight_bytes,

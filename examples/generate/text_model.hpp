@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The decoder: layers of attention, full or linear, and an MLP or experts.
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -118,12 +119,26 @@ class text_model {
   /// Logits [batch * tokens, vocabulary], whole on every rank, of what left the last layer. Of the last stage.
   /// Collective.
   tensor logits(const value& x) const {
-    value y = (*head_)((*norm_)(x));
-    if (cap_) y = each(std::move(y), [cap = *cap_](float v) { return cap * std::tanh(v / cap); });
-    return sw::expect_replicated(y, head_->path()).local();
+    return sw::expect_replicated(capped((*head_)((*norm_)(x))), head_->path()).local();
+  }
+  /// What is wanted of the logits of some rows, without the others and, where the plan cuts the head, without a gather.
+  const sw::logits_answer& answer(const value& x, std::span<const std::size_t> rows, const sw::logits_policy& wanted,
+                                  sw::logits_memory& room, const sw::logits_options& options) const {
+    const value all = (*norm_)(x);
+    tensor some({rows.size(), all.local().columns()});
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      std::copy_n(all.local().row(rows[i]), some.columns(), some.row(i));
+    }
+    const value y = capped(head_->columns(sw::assume_placed(all.where(), std::move(some))));
+    return head_->answer(y, wanted, room, options);
   }
 
  private:
+  value capped(value y) const {
+    if (!cap_) return y;
+    return each(std::move(y), [cap = *cap_](float v) { return cap * std::tanh(v / cap); });
+  }
+
   float embedding_scale_;
   std::optional<float> cap_;
   std::optional<embedding> embedding_;

@@ -41,6 +41,16 @@ inline std::string tokens_line(const std::string& file) {
   return line + "\n";
 }
 
+/// The ids of "input_ids", one row after the other.
+inline std::vector<std::int64_t> ids_of(const std::string& file) {
+  simdjson::dom::parser parser;
+  std::vector<std::int64_t> ids;
+  for (simdjson::dom::array row : parser.load(file)["input_ids"]) {
+    for (std::int64_t id : row) ids.push_back(id);
+  }
+  return ids;
+}
+
 /// Rows of a plan file, in order.
 using plan_rows = std::vector<std::pair<std::string, std::string>>;
 
