@@ -56,7 +56,7 @@ class alone {
     const std::size_t bytes = count * sw::size_of(type);
     std::memcpy(static_cast<std::byte*>(recv) + static_cast<std::size_t>(rank_) * bytes, send, bytes);
   }
-  // The engine's steps use none of these.
+  // No style's step uses these.
   void reduce_scatter(const void*, void*, std::size_t, sw::dtype, sw::reduction, stream_type) {}
   void broadcast(void*, std::size_t, sw::dtype, int, stream_type) {}
   void all_to_all(const void*, std::span<const std::size_t>, void*, std::span<const std::size_t>, sw::dtype,

@@ -45,8 +45,7 @@ bool generate(const options& o, Ranks& ranks) {
   const auto source = sw::checkpoint::converted(folder);
   const sw::tree tree = sw::tree_of(source, folder.config());
   const model_config config = read_config(folder.config());
-  chosen_plan plan = choose_plan(o.plan, folder.config());
-  if (o.expert_parallel) share_experts(plan, folder.config());
+  const chosen_plan plan = choose_plan(o.plan, folder.config(), o.expert_parallel);
   if (ranks.first()) warn_of_renamed_styles(plan);
   const prompt p = read_prompt(o, config);
   const sw::logits_policy policy = parse_policy(o.policy);
@@ -63,7 +62,8 @@ bool generate(const options& o, Ranks& ranks) {
     if (ranks.first() && o.tp.size() > 1) fmt::print("tp {}\n", tp);
     if (ranks.first() && o.stats) print_coverage(plan, sharding);
     const auto results =
-        ranks.run(sharding, source, config, p, {o.new_tokens, !o.shards.empty(), !o.trace.empty(), policy});
+        ranks.run(sharding, source, config, p,
+                  {o.new_tokens, !o.shards.empty(), !o.trace.empty(), policy, o.ep_dispatch == "all_to_all"});
     right &= ranks.first_decides([&] {
       if (o.stats) print_stats(results);
       if (o.stats) print_head(results[0], policy);

@@ -26,6 +26,8 @@ struct context {
   const sw::sharding& sharding;
   sw::any_communicator& comm;
   weights& parameters;
+  /// Tokens are sent to the ranks that have their experts; else every rank has all tokens, and asks its own experts.
+  bool sends_tokens = false;
 };
 
 /// The step of one module: what the plan makes of its input and of its output.
@@ -50,6 +52,12 @@ class module_step {
           return sum;
         },
         y, bias);
+  }
+  /// From the input of a module whose experts are dealt to the output that the plan makes of it, by sending tokens.
+  template <class Ask>
+  value send_tokens(sw::token_dispatch& tokens, const value& x, std::span<const std::int64_t> experts,
+                    std::span<const float> shares, const Ask& ask) const {
+    return sw::run_dispatched(step_, tokens, comm_.get(), {}, x, experts, shares, ask);
   }
   /// The same for a module whose output must be whole on every rank: that of the residual stream, the logits.
   value whole_output(value y) const { return sw::expect_replicated(output(std::move(y)), path()); }

@@ -3,8 +3,10 @@
 #pragma once
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <numeric>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,13 +17,10 @@
 
 namespace generate {
 
-/// Which tokens an expert is asked for, and how much its answer counts.
+/// Which experts each token asks, and how much their answers count: [tokens, per_token].
 struct routes {
-  struct route {
-    std::size_t token;
-    float share;
-  };
-  std::vector<std::vector<route>> of;  ///< by expert
+  std::vector<std::int64_t> experts;
+  std::vector<float> shares;
 };
 
 /// The experts' weights: gate_up_proj [experts, 2 * width, hidden], gate above up, and down_proj [experts, hidden,
@@ -32,7 +31,9 @@ class expert_weights {
   expert_weights(const context& c, const std::string& path, std::size_t hidden, const experts_config& e)
       : step_(c, path),
         held_(c.sharding, path),
-        mine_(held_.of(c.comm.rank())),
+        rank_(c.comm.rank()),
+        per_token_(e.per_token),
+        sends_tokens_(c.sends_tokens && held_.dealt()),
         own_(e.own),
         stored_(own_ ? sw::weight_axes::in_out : sw::weight_axes::out_in),
         gate_up_(c.parameters.at(path + ".gate_up_proj", shape_of(e.count, 2 * e.width, hidden))),
@@ -50,23 +51,23 @@ class expert_weights {
 
   /// The experts' answers, weighed and added up. Where each expert is cut, a rank has a part of every answer; where it
   /// has some experts only, theirs.
-  value operator()(const value& x, const routes& routes) const {
-    const value in = step_.input(x);
-    tensor y({in.local().rows(), x.local().columns()});
-    for (std::size_t e = mine_.begin; e < mine_.end; ++e) {
-      const auto& asked = routes.of[e];
-      if (asked.empty()) continue;
-      tensor mine({asked.size(), in.local().columns()});
-      for (std::size_t i = 0; i < asked.size(); ++i) {
-        map(mine).row(index_of(i)) = map(in.local()).row(index_of(asked[i].token));
-      }
-      const tensor answer = ask(e - mine_.begin, mine);
-      for (std::size_t i = 0; i < asked.size(); ++i) {
-        map(y).row(index_of(asked[i].token)) += asked[i].share * map(answer).row(index_of(i));
-      }
+  value operator()(const value& x, routes routes) const {
+    if (sends_tokens_) {
+      sw::token_dispatch tokens(held_, rank_, per_token_);
+      return step_.send_tokens(
+          tokens, x, routes.experts, routes.shares,
+          [&](const tensor& rows, std::span<const sw::expert_route> asked) { return answers(rows, asked); });
     }
-    const value out = step_.output(sw::assume_placed(placed_as(in.where()), y));
-    return down_bias_ && !held_.dealt() ? sum(out, biases(routes, y.rows())) : out;
+    const value in = step_.input(x);
+    std::optional<value> last;
+    if (down_bias_ && !held_.dealt()) last = biases(routes, in.local().rows());
+    sw::keep_own_experts(held_, rank_, per_token_, std::span(routes.experts), std::span(routes.shares));
+    std::vector<sw::expert_route> own(routes.experts.size());
+    for (std::size_t i = 0; i < own.size(); ++i) {
+      own[i] = {static_cast<std::int32_t>(routes.experts[i]), routes.shares[i]};
+    }
+    const value out = step_.output(sw::assume_placed(placed_as(in.where()), answers(in.local(), own)));
+    return last ? sum(out, *last) : out;
   }
   std::string_view path() const { return step_.path(); }
 
@@ -88,12 +89,34 @@ class expert_weights {
   value biases(const routes& routes, std::size_t tokens) const {
     sw::whole(*down_bias_->parameter);
     tensor y({tokens, down_bias_->local.columns()});
-    for (std::size_t e = 0; e < routes.of.size(); ++e) {
-      for (const auto& asked : routes.of[e]) {
-        map(y).row(index_of(asked.token)) += asked.share * map(down_bias_->local).row(index_of(e));
-      }
+    for (std::size_t i = 0; i < routes.experts.size(); ++i) {
+      map(y).row(index_of(i / per_token_)) += routes.shares[i] * map(down_bias_->local).row(routes.experts[i]);
     }
     return sw::assume_placed(sw::replicated{}, y);
+  }
+
+  // What this rank's experts answer to the rows `x`, weighed and added up. `asked` [rows, per_token] has their numbers
+  // here; any other is nobody's.
+  tensor answers(const tensor& x, std::span<const sw::expert_route> asked) const {
+    tensor y(x.shape());
+    const std::size_t count = held_.of(rank_).size();
+    std::vector<std::vector<std::size_t>> slots(count);
+    for (std::size_t i = 0; i < asked.size(); ++i) {
+      const auto e = static_cast<std::size_t>(asked[i].expert);
+      if (asked[i].expert >= 0 && e < count) slots[e].push_back(i);
+    }
+    for (std::size_t e = 0; e < count; ++e) {
+      if (slots[e].empty()) continue;
+      tensor rows({slots[e].size(), x.columns()});
+      for (std::size_t k = 0; k < slots[e].size(); ++k) {
+        map(rows).row(index_of(k)) = map(x).row(index_of(slots[e][k] / per_token_));
+      }
+      const tensor answer = ask(e, rows);
+      for (std::size_t k = 0; k < slots[e].size(); ++k) {
+        map(y).row(index_of(slots[e][k] / per_token_)) += asked[slots[e][k]].share * map(answer).row(index_of(k));
+      }
+    }
+    return y;
   }
 
   tensor ask(std::size_t expert, const tensor& x) const {
@@ -124,7 +147,9 @@ class expert_weights {
 
   module_step step_;
   sw::experts_by_rank held_;
-  sw::interval mine_;
+  int rank_;
+  std::size_t per_token_;
+  bool sends_tokens_;
   std::optional<experts_config::clamped> own_;
   sw::weight_axes stored_;
   weight gate_up_, down_;
@@ -181,7 +206,6 @@ class moe {
   // The best experts of each token by the softmax over all, and their shares as they are or normed to 1.
   routes route(const tensor& scores) const {
     routes r;
-    r.of.resize(scores.columns());
     std::vector<std::size_t> order(scores.columns());
     for (std::size_t t = 0; t < scores.rows(); ++t) {
       float* p = scores.row(t);
@@ -191,7 +215,10 @@ class moe {
                         [&](std::size_t a, std::size_t b) { return p[a] != p[b] ? p[a] > p[b] : a < b; });
       float total = normed_ ? 0 : 1;
       for (std::size_t i = 0; normed_ && i < per_token_; ++i) total += p[order[i]];
-      for (std::size_t i = 0; i < per_token_; ++i) r.of[order[i]].push_back({t, p[order[i]] / total});
+      for (std::size_t i = 0; i < per_token_; ++i) {
+        r.experts.push_back(static_cast<std::int64_t>(order[i]));
+        r.shares.push_back(p[order[i]] / total);
+      }
     }
     return r;
   }

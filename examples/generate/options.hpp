@@ -23,6 +23,7 @@ struct options {
   std::string comm = "in-process";
   std::vector<int> tp;  ///< empty: not said
   bool expert_parallel = false;
+  std::string ep_dispatch = "masked";
   std::filesystem::path inputs;
   std::vector<std::int64_t> tokens;
   std::optional<tensor_in_file> pixels, expected;
@@ -83,12 +84,21 @@ inline options parse_options(CLI::App& app, int argc, char** argv) {
       ->allow_extra_args(false)  // what follows a blank is the next argument
       ->type_name("N")
       ->default_str("1");
-  app.add_option("--ep", ep,
-                 "As --tp, with whole experts on each rank, by the model's expert-parallel plan, and the rest by the "
-                 "tensor-parallel one")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->type_name("N");
+  auto* expert_parallel =
+      app.add_option("--ep", ep,
+                     "As --tp, with whole experts on each rank, by the model's expert-parallel plan, and the rest by "
+                     "the tensor-parallel one")
+          ->delimiter(',')
+          ->allow_extra_args(false)
+          ->type_name("N");
+  app.add_option(
+         "--ep-dispatch", o.ep_dispatch,
+         "masked: every rank has all tokens, asks its own experts, and the answers are reduced; all_to_all: each "
+         "token is sent to the ranks of its experts")
+      ->needs(expert_parallel)
+      ->check(CLI::IsMember({"masked", "all_to_all"}))
+      ->type_name("masked|all_to_all")
+      ->capture_default_str();
   auto* inputs = app.add_option("--inputs", o.inputs,
                                 "JSON with input_ids [batch][tokens], and for images image_grid_thw; position_ids and "
                                 "rope_deltas, if there, are compared with ours")

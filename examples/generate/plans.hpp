@@ -70,26 +70,9 @@ inline sw::imported_plan read_plan(const std::string& path) {
   }
   return plan;
 }
-}  // namespace detail
 
-inline chosen_plan choose_plan(const std::string& name, const sw::checkpoint::config& config) {
-  chosen_plan p;
-  p.name = name;
-  if (name == "auto") {
-    p.rules = sw::models::auto_plan(config);
-  } else if (name == "hf") {
-    p.kind = chosen_plan::hugging_face;
-    p.rules = sw::models::hf_plan(config);
-  } else {
-    p.kind = chosen_plan::from_file;
-    p.own = detail::read_plan(name);
-    p.rules = *p.own;
-  }
-  return p;
-}
-
-/// The plan with the model's expert-parallel one over the same ranks, as Hugging Face has it: that one has its modules
-/// and all below them. Throws `plan_error` for a model that has none.
+// The plan with the model's expert-parallel one over the same ranks, as Hugging Face has it: that one has its modules
+// and all below them.
 inline void share_experts(chosen_plan& plan, const sw::checkpoint::config& config) {
   const sw::plan_view experts = sw::models::hf_ep_plan(config);
   if (experts.size() == 0) {
@@ -98,7 +81,29 @@ inline void share_experts(chosen_plan& plan, const sw::checkpoint::config& confi
   if (!plan.own) plan.own.emplace().add(plan.rules);
   plan.own->leave_to(experts).add(experts);
   plan.rules = *plan.own;
-  plan.name += " with experts shared";
+  plan.name += " with whole experts";
+}
+}  // namespace detail
+
+/// A plan by its name on the command line; `expert_parallel`: with whole experts on each rank. Throws `sw::error` for a
+/// model that has none, and for a file that is none.
+inline chosen_plan choose_plan(const std::string& name, const sw::checkpoint::config& config,
+                               bool expert_parallel = false) {
+  chosen_plan p;
+  p.name = name;
+  if (name == "auto") {
+    // An expert-parallel plan goes with Hugging Face's.
+    p.rules = expert_parallel ? sw::models::family_of(config).complete : sw::models::auto_plan(config);
+  } else if (name == "hf") {
+    p.kind = chosen_plan::hugging_face;
+    p.rules = sw::models::hf_plan(config);
+  } else {
+    p.kind = chosen_plan::from_file;
+    p.own = detail::read_plan(name);
+    p.rules = *p.own;
+  }
+  if (expert_parallel) detail::share_experts(p, config);
+  return p;
 }
 
 /// Says on stderr which styles of a plan file have another name in Hugging Face now. They mean what they meant.

@@ -38,6 +38,7 @@ struct run_options {
   std::size_t new_tokens = 0;
   bool sums = false, trace = false;
   sw::logits_policy policy = sw::logits::gather;
+  bool sends_tokens = false;  ///< to the ranks that have their experts
 };
 
 /// What is watched on a rank: collectives are counted, and written down with their times if asked for.
@@ -78,7 +79,7 @@ rank_result run_rank(C& ranks, const sw::sharding& sharding, const Source& sourc
   sw::observed watched(ranks, watch);
   sw::any_communicator comm(watched);
   weights parameters(sharding, comm.rank());
-  const model m({sharding, comm, parameters}, config);
+  const model m({sharding, comm, parameters, options.sends_tokens}, config);
   m.rehearse();
   comm.barrier({});  // no rank reads a weight before all ranks have taken the plan
   parameters.load(source);

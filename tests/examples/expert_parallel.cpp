@@ -13,21 +13,40 @@ TEST_CASE("with whole experts on each rank logits, tokens and local tensors are 
   const temporary_folder folder;
   for (const std::string name : with_experts) {
     const golden_model& g = golden_of(name);
-    for (const std::string plan : {"hf", "auto"}) {
+    for (const std::string options : {" --plan hf", " --plan auto", " --plan hf --ep-dispatch all_to_all"}) {
       for (int ep : {1, 2, 4}) {
-        const std::string options = " --plan " + plan + " --ep " + std::to_string(ep);
-        INFO(g.folder << options);
+        INFO(g.folder << options << " --ep " << ep);
         const std::string shards = folder / "shards.json";
-        const logits_run r = run_prompt(g, options + " --shards '" + shards + "'");
+        const logits_run r = run_prompt(g, options + " --ep " + std::to_string(ep) + " --shards '" + shards + "'");
         INFO(r.done.err);
         CHECK(r.difference <= g.tolerance);
-        if (plan == "hf" && ep == 2) CHECK(ranks_of(shards) == ranks_of(golden(g.files + "/ep2.json")));
+        if (ep == 2) CHECK(ranks_of(shards) == ranks_of(golden(g.files + "/ep2.json")));
       }
+      INFO(g.folder << options);
+      CHECK(run(g.at(g.greedy() + options + " --ep 2 --new-tokens 25")).out ==
+            tokens_line(golden(g.files + "/greedy.json")));
     }
-    INFO(g.folder);
-    CHECK(run(g.at(g.greedy() + " --plan hf --ep 2 --new-tokens 25")).out ==
-          tokens_line(golden(g.files + "/greedy.json")));
   }
+}
+
+TEST_CASE("tokens are sent in four exchanges and a gather for each layer, in place of its sum", "[examples]") {
+  // Ten tokens of 64 floats and four layers with experts, then three of one token.
+  const auto stats = [](const std::string& how) {
+    const golden_model& g = golden_of("qwen3_5_moe");
+    return run(g.at("--tokens 1,2,3,4,5,6,7,8,9,10 --new-tokens 3 --plan hf --ep 2 --stats --ep-dispatch " + how)).out;
+  };
+  const std::string masked = stats("masked"), sent = stats("all_to_all");
+  for (const char* phase : {"prefill: ", "per token: "}) {
+    const std::size_t tokens = phase[1] == 'r' ? 10 : 1;
+    const auto calls = [&](std::size_t reduces, std::size_t gathers) {
+      const std::size_t row = 64 * 4;
+      return phase + std::to_string(reduces) + " all_reduce (" + std::to_string(reduces * tokens * row) + " bytes), " +
+             std::to_string(gathers) + " gather_last_dim (";
+    };
+    CHECK_THAT(masked, ContainsSubstring(calls(10, 16)));
+    CHECK_THAT(sent, ContainsSubstring(calls(6, 20)) && ContainsSubstring(", 16 all_to_all ("));
+  }
+  CHECK_THAT(masked, !ContainsSubstring("all_to_all"));
 }
 
 TEST_CASE("what cannot share its experts is refused", "[examples]") {
@@ -37,6 +56,7 @@ TEST_CASE("what cannot share its experts is refused", "[examples]") {
     return r.err;
   };
   CHECK_THAT(refusal("--ep 2 --tp 4"), ContainsSubstring("give one number to both"));
+  CHECK_THAT(refusal("--tp 2 --ep-dispatch masked"), ContainsSubstring("--ep-dispatch requires --ep"));
   CHECK_THAT(refusal("--ep 0"), ContainsSubstring("0 is not a number of ranks"));
   CHECK_THAT(refusal("--ep 3"), ContainsSubstring("legal sizes: 1, 2, 4"));
   const outcome dense = run(golden_of("llama").at("--tokens 1,2 --ep 2"));
