@@ -163,10 +163,12 @@ TEST_CASE("a token's rows are sent by rank, each with its routes there, and come
   };
   sw::sum_rows(d, view(returned, sw::dtype::f32), view(sum, sw::dtype::f32));
   CHECK(sum == std::vector<float>{0, 3});
-  d.route(1, std::span(std::as_const(ids)).first(3), std::span(std::as_const(shares)).first(3), 2);
-  CHECK(d.sent_tokens().size() == 2);
   const std::vector<int> three{0, 2, 4};
   d.route(1, std::span(three), std::span(std::as_const(shares)).first(3), 2);
+  const std::vector<float> in_order{1, large, -large};  // the other way round it is 1
+  std::vector<float> one(1);
+  sw::sum_rows(d, view(in_order, sw::dtype::f32), view(one, sw::dtype::f32));
+  CHECK(one[0] == 0);
   const std::vector<std::uint16_t> halves{sw::detail::to_bf16(1), sw::detail::to_bf16(0x1p-8f),
                                           sw::detail::to_bf16(0x1p-8f)};
   std::vector<std::uint16_t> half(1);
@@ -212,6 +214,17 @@ TEST_CASE("a router that one rank cannot follow, and rows unlike each other, are
   differ("8 bytes that ask 2 of 6", [](auto&&, std::size_t& row, auto&&...) { row = 8; });
   differ("16 bytes that ask 1 of 6", [](auto&&, auto&&, std::size_t& k, auto&&) { k = 1; });
   differ("16 bytes that ask 2 of 9", [&](auto&&, auto&&, auto&&, const sw::sharding*& of) { of = &more; });
+}
+
+TEST_CASE("of a batch that all ranks have, the error names the token by its place in the batch", "[run]") {
+  const sw::sharding s = sharding_of(6, 2);
+  mixture m(6, 5, 2, 1);
+  m.ids[8] = 77;  // of token 4, which rank 1 sends
+  const auto texts = refusals(2, [&](sw::in_process_communicator& comm) { exchange(s, comm, m, false); });
+  CHECK(texts ==
+        std::vector<std::string>{
+            "the router of 'moe.experts' on rank 1 gives what is no choice of experts: see the error of that rank",
+            "the router of 'moe.experts' sends token 4 to expert 77; there are 6, numbered from 0"});
 }
 
 TEST_CASE("what a module of experts cannot send is refused before anything is sent", "[run]") {
