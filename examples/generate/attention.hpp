@@ -40,13 +40,13 @@ class attention {
  public:
   /// Of layer `index`.
   attention(const context& c, const text_config& t, std::size_t index, const std::string& path)
-      : step_(c, path),
+      : step_(c, path, c.residual),
         dim_(t.head_dim),
         gated_(t.gated),
         scale_(t.score_scale),
         window_(t.windowed_layers[index] ? t.window : std::nullopt),
         qkv_(c, t, path),
-        o_(c, path + ".o_proj", t.heads * t.head_dim, t.hidden, t.output_bias) {
+        o_(c, path + ".o_proj", t.heads * t.head_dim, t.hidden, t.output_bias, c.residual) {
     if (t.sinks) sinks_ = c.parameters.at(path + ".sinks", {t.heads});
     if (t.query_norms == query_norm::each_head) {
       q_norm_.emplace(c, path + ".q_norm", t.head_dim, t.norm_eps, t.norm_offset);
@@ -59,7 +59,7 @@ class attention {
 
   /// `x` [batch * tokens, hidden], normed. Collective.
   value operator()(const value& x, const rotation& turn, const memory& past, layer_memory& mine) const {
-    const value in = step_.input(x);
+    const value in = step_.block_input(x);
     auto [q, k, v] = qkv_(in);
     const sw::placement heads = q.where();
     if (sinks_) same_placement({{qkv_.path(), heads}, {sinks_->parameter->name, sinks_->parameter->where()}});

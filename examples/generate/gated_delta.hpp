@@ -16,14 +16,14 @@ namespace generate {
 class gated_delta {
  public:
   gated_delta(const context& c, const text_config& t, const std::string& path)
-      : step_(c, path),
+      : step_(c, path, c.residual),
         heads_(*t.linear_attention),
         eps_(t.norm_eps),
         qkv_(c, path + ".in_proj_qkv", t.hidden, channels()),
         z_(c, path + ".in_proj_z", t.hidden, values()),
         b_(c, path + ".in_proj_b", t.hidden, heads_.value_heads),
         a_(c, path + ".in_proj_a", t.hidden, heads_.value_heads),
-        out_(c, path + ".out_proj", values(), t.hidden),
+        out_(c, path + ".out_proj", values(), t.hidden, false, c.residual),
         taps_(c.parameters.whole(path + ".conv1d.weight", {channels(), 1, heads_.taps})),
         log_decay_(c.parameters.whole(path + ".A_log", {heads_.value_heads})),
         step_bias_(c.parameters.whole(path + ".dt_bias", {heads_.value_heads})),
@@ -31,7 +31,7 @@ class gated_delta {
 
   /// `x` [batch * tokens, hidden], normed. Collective.
   value operator()(const value& x, const memory& past, layer_memory& mine) const {
-    const value in = step_.input(x);
+    const value in = step_.block_input(x);
     const tensor qkv = whole(qkv_, in), z = whole(z_, in), b = whole(b_, in), a = whole(a_, in);
     if (mine.recurrent.empty()) {
       mine.inputs = tensor({past.batch, heads_.taps - 1, channels()});

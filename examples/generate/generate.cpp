@@ -61,9 +61,9 @@ bool generate(const options& o, Ranks& ranks) {
     const sw::sharding sharding = shard_for(plan, tree, config.type, tp);
     if (ranks.first() && o.tp.size() > 1) fmt::print("tp {}\n", tp);
     if (ranks.first() && o.stats) print_coverage(plan, sharding);
-    const auto results =
-        ranks.run(sharding, source, config, p,
-                  {o.new_tokens, !o.shards.empty(), !o.trace.empty(), policy, o.ep_dispatch == "all_to_all"});
+    const auto results = ranks.run(sharding, source, config, p,
+                                   {o.new_tokens, !o.shards.empty(), !o.trace.empty(), policy, o.sequence_parallel,
+                                    o.ep_dispatch == "all_to_all"});
     right &= ranks.first_decides([&] {
       if (o.stats) print_stats(results);
       if (o.stats) print_head(results[0], policy);

@@ -11,15 +11,13 @@
 #include <string_view>
 
 #include "faults.hpp"
+#include "residual.hpp"
 #include "shardwise/comm/any_communicator.hpp"
 #include "shardwise/run.hpp"
 #include "tensor.hpp"
 #include "weights.hpp"
 
 namespace generate {
-
-/// An activation [tokens, features], and where its elements are over the ranks.
-using value = sw::placed<tensor>;
 
 /// What the modules of one rank share.
 struct context {
@@ -28,23 +26,32 @@ struct context {
   weights& parameters;
   /// Tokens are sent to the ranks that have their experts; else every rank has all tokens, and asks its own experts.
   bool sends_tokens = false;
+  /// Where the residual stream is, if not whole on every rank. It outlives the model.
+  residual_stream* residual = nullptr;
 };
 
 /// The step of one module: what the plan makes of its input and of its output.
 class module_step {
  public:
-  module_step(const context& c, std::string_view path)
-      : step_(c.sharding.step(path)), comm_(c.comm, step_), acts_(step_.how.has_module_half()) {}
+  /// `residual`: that of the context, if the module is a block, or its output is a block's.
+  module_step(const context& c, std::string_view path, residual_stream* residual = nullptr)
+      : step_(c.sharding.step(path)), comm_(c.comm, step_), acts_(step_.how.has_module_half()), residual_(residual) {}
 
   std::string_view path() const { return step_.module; }
 
   /// What the module's own arithmetic takes of `x`. A module without a rule takes it as it comes.
   value input(const value& x) const { return acts_ ? sw::input(step_, comm_.get(), x) : x; }
+  /// The same of a block, which takes all tokens of the residual stream.
+  value block_input(const value& x) const { return input(residual_ ? residual_->gather(path(), comm_.get(), x) : x); }
 
   /// What the plan makes of the module's own result. Without a rule it stays as it is, and whoever takes it next looks
   /// at its placement.
-  value output(value y) const { return acts_ ? sw::run(step_, comm_.get(), {}, std::move(y)) : y; }
+  value output(value y) const {
+    if (acts_ && residual_) return residual_->reduce(step_, comm_.get(), std::move(y));
+    return acts_ ? sw::run(step_, comm_.get(), {}, std::move(y)) : y;
+  }
   value output(value y, const value& bias) const {
+    if (acts_ && residual_) return residual_->reduce(step_, comm_.get(), std::move(y), bias);
     if (acts_) return sw::run(step_, comm_.get(), {}, std::move(y), bias);
     return sw::elementwise(
         [](tensor sum, const tensor& b) {
@@ -59,8 +66,12 @@ class module_step {
                     std::span<const float> shares, const Ask& ask) const {
     return sw::run_dispatched(step_, tokens, comm_.get(), {}, x, experts, shares, ask);
   }
-  /// The same for a module whose output must be whole on every rank: that of the residual stream, the logits.
-  value whole_output(value y) const { return sw::expect_replicated(output(std::move(y)), path()); }
+  /// The same for a module whose output must be whole on every rank, the logits, or as the residual stream is.
+  value whole_output(value y) const { return kept(output(std::move(y))); }
+  /// Of what is whole, as much as the residual stream has of it.
+  value kept(value y) const {
+    return residual_ ? residual_->keep(path(), comm_.get(), std::move(y)) : sw::expect_replicated(std::move(y), path());
+  }
 
   /// A result that is logits, as far as a policy needs it: its columns as they are, or what the plan makes whole.
   value columns(value y) const { return y.where() == sw::placement(sw::sharded<-1>{}) ? y : output(std::move(y)); }
@@ -74,6 +85,7 @@ class module_step {
   sw::step step_;
   step_communicator comm_;
   bool acts_;
+  residual_stream* residual_;
 };
 
 /// One of several modules whose outputs are combined, and where its output is.
@@ -100,8 +112,10 @@ inline sw::placement same_placement(std::initializer_list<output_of> outputs) {
 /// A matrix product [out, in], with a bias or without.
 class linear {
  public:
-  linear(const context& c, const std::string& path, std::size_t in, std::size_t out, bool bias = false)
-      : step_(c, path), weight_(c.parameters.at(path + ".weight", {out, in})) {
+  /// `residual`: see module_step.
+  linear(const context& c, const std::string& path, std::size_t in, std::size_t out, bool bias = false,
+         residual_stream* residual = nullptr)
+      : step_(c, path, residual), weight_(c.parameters.at(path + ".weight", {out, in})) {
     if (bias) bias_ = c.parameters.at(path + ".bias", {out});
   }
 
@@ -132,7 +146,7 @@ class linear {
 class embedding {
  public:
   embedding(const context& c, const std::string& path, std::size_t vocabulary, std::size_t hidden)
-      : step_(c, path),
+      : step_(c, path, c.residual),
         table_(c.parameters.at(path + ".weight", {vocabulary, hidden})),
         rows_(c.parameters.rows_of(table_)),
         vocabulary_(vocabulary) {}

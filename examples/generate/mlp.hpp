@@ -24,16 +24,17 @@ struct mlp_config {
 class mlp {
  public:
   mlp(const context& c, const std::string& path, const mlp_config& m)
-      : step_(c, path),
+      : step_(c, path, c.residual),
         gate_(c, path + (m.fused ? ".gate_up_proj" : ".gate_proj"), m.hidden, m.fused ? 2 * m.width : m.width, m.bias),
-        down_(c, path + ".down_proj", m.width, m.hidden, m.bias),
+        down_(c, path + ".down_proj", m.width, m.hidden, m.bias, c.residual),
         act_(m.act == activation::silu ? silu : gelu_tanh) {
     if (!m.fused) up_.emplace(c, path + ".up_proj", m.hidden, m.width, m.bias);
   }
 
-  /// `x` [tokens, hidden]. Collective. A partial sum where no row of the plan reduces it.
+  /// `x` [tokens, hidden], all of them or as the residual stream is. Collective. A partial sum where no row of the plan
+  /// reduces it.
   value operator()(const value& x) const {
-    const value in = step_.input(x);
+    const value in = step_.block_input(x);
     const value gate = gate_(in);
     if (!up_) {
       same_placement({{gate_.path(), gate.where()}});
@@ -43,6 +44,8 @@ class mlp {
     same_placement({{gate_.path(), gate.where()}, {up_->path(), up.where()}});
     return step_.output(down_(each(gate, up, [act = act_](float g, float u) { return act(g) * u; })));
   }
+  /// Of what is whole, as much as the residual stream has of it.
+  value kept(value y) const { return step_.kept(std::move(y)); }
   std::string_view path() const { return step_.path(); }
 
  private:

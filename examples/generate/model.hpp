@@ -18,7 +18,8 @@ class model {
  public:
   /// Takes every parameter by name and by the shape that the config gives it; reads none. Throws `checkpoint_error` for
   /// one that is missing, of another shape, or left over, and `placement_error` for one that the engine needs whole.
-  model(const context& c, const model_config& config) : hidden_(config.text.hidden), text_(c, config.text) {
+  model(const context& c, const model_config& config)
+      : hidden_(config.text.hidden), comm_(&c.comm), residual_(c.residual), text_(c, config.text) {
     image_token_ = config.image_token;
     if (config.vision) {
       pixel_columns_ = config.vision->channels * config.vision->frames * config.vision->patch * config.vision->patch;
@@ -68,15 +69,20 @@ class model {
   // The rows of the vision tower take the places of the image tokens, in order.
   value with_images(value x, const prompt& p) const {
     const tensor seen = (*vision_)(p.pixels, p.images);
+    const sw::interval mine = residual_ ? residual_->rows(*comm_) : sw::interval{0, p.ids.size()};
     std::size_t next = 0;
     for (std::size_t t = 0; t < p.ids.size(); ++t) {
-      if (p.ids[t] == image_token_) std::copy_n(seen.row(next++), hidden_, x.local().row(t));
+      if (p.ids[t] != image_token_) continue;
+      const float* row = seen.row(next++);
+      if (t >= mine.begin && t < mine.end) std::copy_n(row, hidden_, x.local().row(t - mine.begin));
     }
     return x;
   }
 
   std::size_t hidden_, pixel_columns_ = 0;
   std::int64_t image_token_ = -1;
+  sw::any_communicator* comm_;
+  residual_stream* residual_;
   text_model text_;
   std::optional<vision_model> vision_;
 };

@@ -29,7 +29,7 @@ struct routes {
 class expert_weights {
  public:
   expert_weights(const context& c, const std::string& path, std::size_t hidden, const experts_config& e)
-      : step_(c, path),
+      : step_(c, path, c.residual),
         held_(c.sharding, path),
         rank_(c.comm.rank()),
         per_token_(e.per_token),
@@ -67,8 +67,11 @@ class expert_weights {
       own[i] = {static_cast<std::int32_t>(routes.experts[i]), routes.shares[i]};
     }
     const value out = step_.output(sw::assume_placed(placed_as(in.where()), answers(in.local(), own)));
-    return last ? sum(out, *last) : out;
+    if (!last) return out;
+    return sum(out, out.where() == sw::placement(sw::sharded<0>{}) ? step_.kept(std::move(*last)) : *last);
   }
+  /// What is whole of their output, as the residual stream has it.
+  value kept(value y) const { return step_.kept(std::move(y)); }
   std::string_view path() const { return step_.path(); }
 
  private:
@@ -164,11 +167,14 @@ class shared_expert {
 
   /// `x` [tokens, hidden]. Collective. Each row is weighed by its gate, which is whole: a partial sum stays one.
   value operator()(const value& x) const {
-    const tensor gate = sw::expect_replicated(gate_(x), gate_.path()).local();
+    const value whole = sw::expect_replicated(gate_(x), gate_.path());
     value y = mlp_(x);
+    const tensor gate = y.where() == sw::placement(sw::sharded<0>{}) ? mlp_.kept(whole).local() : whole.local();
     for (std::size_t t = 0; t < y.local().rows(); ++t) map(y.local()).row(index_of(t)) *= sigmoid(gate.row(t)[0]);
     return y;
   }
+  /// What is whole of its output, as the residual stream has it.
+  value kept(value y) const { return mlp_.kept(std::move(y)); }
   std::string_view path() const { return mlp_.path(); }
 
  private:
@@ -179,7 +185,7 @@ class shared_expert {
 class moe {
  public:
   moe(const context& c, const std::string& path, std::size_t hidden, const experts_config& e)
-      : step_(c, path),
+      : step_(c, path, c.residual),
         per_token_(e.per_token),
         normed_(e.normed),
         router_(c, path + (e.own ? ".router" : ".gate"), hidden, e.count, e.own.has_value()),
@@ -189,15 +195,15 @@ class moe {
 
   /// `x` [tokens, hidden], normed. Collective.
   value operator()(const value& x) const {
-    const value in = step_.input(x);
+    const value in = step_.block_input(x);
     const tensor scores = sw::expect_replicated(router_(in), router_.path()).local();
     const value routed = experts_(in, route(scores));
     if (!shared_) return step_.whole_output(routed);
     const value shared = (*shared_)(in);
     if (routed.where() != shared.where()) {
       // Two partial sums may be added and reduced together by a row for the whole block; one alone may not.
-      sw::expect_replicated(routed, experts_.path());
-      sw::expect_replicated(shared, shared_->path());
+      const value a = experts_.kept(routed), b = shared_->kept(shared);
+      return step_.whole_output(sum(a, b));
     }
     return step_.whole_output(sum(routed, shared));
   }

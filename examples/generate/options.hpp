@@ -24,6 +24,7 @@ struct options {
   std::vector<int> tp;  ///< empty: not said
   bool expert_parallel = false;
   std::string ep_dispatch = "masked";
+  bool sequence_parallel = false;
   std::filesystem::path inputs;
   std::vector<std::int64_t> tokens;
   std::optional<tensor_in_file> pixels, expected;
@@ -99,6 +100,10 @@ inline options parse_options(CLI::App& app, int argc, char** argv) {
       ->check(CLI::IsMember({"masked", "all_to_all"}))
       ->type_name("masked|all_to_all")
       ->capture_default_str();
+  app.add_flag(
+      "--sequence-parallel", o.sequence_parallel,
+      "Between the blocks each rank has some of the tokens: a reduce-scatter and an all-gather in place of each "
+      "all-reduce");
   auto* inputs = app.add_option("--inputs", o.inputs,
                                 "JSON with input_ids [batch][tokens], and for images image_grid_thw; position_ids and "
                                 "rope_deltas, if there, are compared with ours")

@@ -79,6 +79,7 @@ class decider {
 
   /// The tokens after a prompt, by row of the batch; `seen` is what leaves the last layer. Collective.
   std::vector<std::int64_t> after_prompt(const value& seen, const prompt& p) {
+    batch_ = p.batch;
     std::vector<std::size_t> last;
     for (std::size_t b = 0; b < p.batch; ++b) last.push_back((b + 1) * p.tokens - 1);
     if (wanted_.kind == sw::logits_kind::gather) {
@@ -92,7 +93,7 @@ class decider {
   }
   /// The tokens after one more of each row, with which there are `length`. Collective.
   std::vector<std::int64_t> after_token(const value& seen, std::size_t length) {
-    std::vector<std::size_t> all(seen.local().rows());
+    std::vector<std::size_t> all(batch_);
     std::iota(all.begin(), all.end(), std::size_t{0});
     return wanted_.kind == sw::logits_kind::gather ? best(model_.logits(seen), all) : ask(seen, all, length);
   }
@@ -147,6 +148,7 @@ class decider {
   sw::logits_memory memory_;
   const sw::logits_answer* answer_ = nullptr;
   tensor logits_;
+  std::size_t batch_ = 0;
   std::string said_;
 };
 

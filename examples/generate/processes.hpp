@@ -51,7 +51,9 @@ template <sw::full_communicator C>
 std::vector<rank_result> gathered(C& comm, rank_result mine) {
   const std::int64_t numbers[] = {static_cast<std::int64_t>(mine.weight_bytes),
                                   static_cast<std::int64_t>(mine.cache_bytes),
-                                  static_cast<std::int64_t>(mine.state_bytes)};
+                                  static_cast<std::int64_t>(mine.state_bytes),
+                                  static_cast<std::int64_t>(mine.residual_bytes),
+                                  static_cast<std::int64_t>(mine.activation_bytes)};
   constexpr std::size_t count = std::size(numbers);
   const auto ranks = static_cast<std::size_t>(comm.size());
   std::vector<std::int64_t> all(count * ranks);
@@ -65,6 +67,8 @@ std::vector<rank_result> gathered(C& comm, rank_result mine) {
     results[r].weight_bytes = static_cast<std::size_t>(all[r * count]);
     results[r].cache_bytes = static_cast<std::size_t>(all[r * count + 1]);
     results[r].state_bytes = static_cast<std::size_t>(all[r * count + 2]);
+    results[r].residual_bytes = static_cast<std::size_t>(all[r * count + 3]);
+    results[r].activation_bytes = static_cast<std::size_t>(all[r * count + 4]);
     results[r].sums = from_lines(sums[r]);
     results[r].trace = traces[r];
   }

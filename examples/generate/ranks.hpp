@@ -26,7 +26,8 @@ struct rank_result {
   tensor logits;                                  ///< of the prompt [batch, tokens, vocabulary]; of rank 0 only
   std::vector<std::vector<std::int64_t>> tokens;  ///< the new ones, by row of the batch
   std::size_t weight_bytes = 0, cache_bytes = 0, state_bytes = 0;
-  sw::tally prefill, decode;     ///< collectives of the prompt; of all decoded tokens
+  std::size_t residual_bytes = 0, activation_bytes = 0;  ///< of the prompt, at most: the residual stream; all tensors
+  sw::tally prefill, decode;                             ///< collectives of the prompt; of all decoded tokens
   sw::tally head_prefill, head;  ///< of those, the head's: for the logits, or for what is wanted of them
   std::string said;              ///< lines about the prompt's logits, of some policies
   std::size_t decoded = 0;       ///< decode steps
@@ -38,7 +39,8 @@ struct run_options {
   std::size_t new_tokens = 0;
   bool sums = false, trace = false;
   sw::logits_policy policy = sw::logits::gather;
-  bool sends_tokens = false;  ///< to the ranks that have their experts
+  bool sequence_parallel = false;  ///< the residual stream is on token shards
+  bool sends_tokens = false;       ///< to the ranks that have their experts
 };
 
 /// What is watched on a rank: collectives are counted, and written down with their times if asked for.
@@ -79,7 +81,8 @@ rank_result run_rank(C& ranks, const sw::sharding& sharding, const Source& sourc
   sw::observed watched(ranks, watch);
   sw::any_communicator comm(watched);
   weights parameters(sharding, comm.rank());
-  const model m({sharding, comm, parameters, options.sends_tokens}, config);
+  residual_stream residual(options.sequence_parallel);
+  const model m({sharding, comm, parameters, options.sends_tokens, &residual}, config);
   m.rehearse();
   comm.barrier({});  // no rank reads a weight before all ranks have taken the plan
   parameters.load(source);
@@ -90,7 +93,12 @@ rank_result run_rank(C& ranks, const sw::sharding& sharding, const Source& sourc
   past.capacity = p.tokens + options.new_tokens;
   watch.in_phase("prefill");
   decider decide(options.policy, m);
+  tensor_meter& meter = tensor_meter::of_thread();
+  const std::ptrdiff_t before = meter.start();
   std::vector<std::int64_t> next = decide.after_prompt(m.read(p, past), p);
+  r.residual_bytes = residual.most_bytes();
+  // Caches and states are made while the prompt is read, and stay.
+  r.activation_bytes = static_cast<std::size_t>(meter.most - before) - past.cache_bytes() - past.state_bytes();
   r.prefill = watch.counts;
   r.head_prefill = watch.head;
 

@@ -57,6 +57,10 @@ inline void print_stats(std::span<const rank_result> ranks) {
     fmt::print("rank {}: weights {} bytes, cache {} bytes, state {} bytes\n", r, ranks[r].weight_bytes,
                ranks[r].cache_bytes, ranks[r].state_bytes);
   }
+  for (std::size_t r = 0; r < ranks.size(); ++r) {
+    fmt::print("rank {}: activations of the prompt {} bytes at most, residual stream {} bytes\n", r,
+               ranks[r].activation_bytes, ranks[r].residual_bytes);
+  }
   print_collectives("prefill", ranks[0].prefill, 1);
   if (ranks[0].decoded != 0) print_collectives("per token", ranks[0].decode, ranks[0].decoded);
 }

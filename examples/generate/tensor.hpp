@@ -13,6 +13,21 @@
 namespace generate {
 namespace sw = shardwise;
 
+/// Bytes of all tensors of one thread, which is a rank or has one: now, and at most since `start`.
+struct tensor_meter {
+  std::ptrdiff_t now = 0, most = 0;
+  void add(std::size_t bytes) {
+    now += static_cast<std::ptrdiff_t>(bytes);
+    most = std::max(most, now);
+  }
+  void remove(std::size_t bytes) { now -= static_cast<std::ptrdiff_t>(bytes); }
+  std::ptrdiff_t start() { return most = now; }
+  static tensor_meter& of_thread() {
+    thread_local tensor_meter meter;
+    return meter;
+  }
+};
+
 /// float32, dense, row-major. Copies share their elements, as handles do. New elements are zero.
 class tensor {
  public:
@@ -39,7 +54,11 @@ class tensor {
   static std::shared_ptr<float[]> allocate(std::size_t n) {
     auto* p = static_cast<float*>(std::calloc(n == 0 ? 1 : n, sizeof(float)));
     if (p == nullptr) throw std::bad_alloc();
-    return {p, [](float* q) { std::free(q); }};
+    tensor_meter::of_thread().add(n * sizeof(float));
+    return {p, [n](float* q) {
+              tensor_meter::of_thread().remove(n * sizeof(float));
+              std::free(q);
+            }};
   }
 
   sw::tensor_shape shape_;
@@ -98,6 +117,13 @@ struct shardwise::tensor_traits<generate::tensor> {
   static generate::tensor columns(const generate::tensor& t, std::size_t begin, std::size_t extent) {
     generate::tensor out({t.rows(), extent});
     generate::map(out) = generate::map(t).middleCols(generate::index_of(begin), generate::index_of(extent));
+    return out;
+  }
+  template <class Stream>
+  static generate::tensor rows(const generate::tensor& t, std::size_t begin, std::size_t extent, Stream) {
+    generate::tensor out({extent, t.columns()});
+    const std::size_t end = std::min(t.rows(), begin + extent);
+    if (begin < end) std::copy_n(t.row(begin), (end - begin) * t.columns(), out.data());
     return out;
   }
   template <class Stream>

@@ -28,7 +28,7 @@ class decoder_layer {
     const value seen = attention_ ? (*attention_)(in, turn, past, mine) : (*linear_attention_)(in, past, mine);
     x = sum(x, attention_norms_.after(seen));
     const value mid = mlp_norms_.before(x);
-    const value made = experts_ ? (*experts_)(mid) : sw::expect_replicated((*mlp_)(mid), mlp_->path());
+    const value made = experts_ ? (*experts_)(mid) : mlp_->kept((*mlp_)(mid));
     return sum(x, mlp_norms_.after(made));
   }
 
@@ -81,7 +81,11 @@ struct pipeline_stage {
 class text_model {
  public:
   text_model(const context& c, const text_config& t, const pipeline_stage& stage = {})
-      : embedding_scale_(t.embedding_scale), cap_(t.cap), rope_(t.rope, t.head_dim) {
+      : embedding_scale_(t.embedding_scale),
+        cap_(t.cap),
+        rope_(t.rope, t.head_dim),
+        comm_(&c.comm),
+        residual_(c.residual) {
     if (t.windowed_rope) windowed_rope_.emplace(*t.windowed_rope, t.head_dim);
     if (stage.is_first()) embedding_.emplace(c, t.prefix + ".embed_tokens", t.vocabulary, t.hidden);
     const sw::interval mine = stage.layers_of(t);
@@ -95,8 +99,10 @@ class text_model {
     }
   }
 
-  /// What enters the first layer, [batch * tokens, hidden]. Of the first stage. Collective.
+  /// What enters the first layer, [batch * tokens, hidden], where the residual stream is. Of the first stage.
+  /// Collective.
   value embed(std::span<const std::int64_t> ids) const {
+    if (residual_) residual_->begin(ids.size());
     value x = (*embedding_)(ids);
     if (embedding_scale_ == 1) return x;
     return each(std::move(x), [scale = embedding_scale_](float v) { return v * scale; });
@@ -119,12 +125,12 @@ class text_model {
   /// Logits [batch * tokens, vocabulary], whole on every rank, of what left the last layer. Of the last stage.
   /// Collective.
   tensor logits(const value& x) const {
-    return sw::expect_replicated(capped((*head_)((*norm_)(x))), head_->path()).local();
+    return sw::expect_replicated(capped((*head_)(normed(x))), head_->path()).local();
   }
   /// What is wanted of the logits of some rows, without the others and, where the plan cuts the head, without a gather.
   const sw::logits_answer& answer(const value& x, std::span<const std::size_t> rows, const sw::logits_policy& wanted,
                                   sw::logits_memory& room, const sw::logits_options& options) const {
-    const value all = (*norm_)(x);
+    const value all = normed(x);
     tensor some({rows.size(), all.local().columns()});
     for (std::size_t i = 0; i < rows.size(); ++i) {
       std::copy_n(all.local().row(rows[i]), some.columns(), some.row(i));
@@ -134,6 +140,11 @@ class text_model {
   }
 
  private:
+  // All tokens, for the head.
+  value normed(const value& x) const {
+    const value y = (*norm_)(x);
+    return residual_ ? residual_->gather(head_->path(), *comm_, y) : y;
+  }
   value capped(value y) const {
     if (!cap_) return y;
     return each(std::move(y), [cap = *cap_](float v) { return cap * std::tanh(v / cap); });
@@ -146,6 +157,8 @@ class text_model {
   std::optional<rms_norm> norm_;
   std::optional<linear> head_;
   rope rope_;
+  sw::any_communicator* comm_;
+  residual_stream* residual_;
   std::optional<rope> windowed_rope_;
   std::vector<bool> windowed_;  // one per layer: it turns by windowed_rope_
 };

@@ -14,4 +14,5 @@
 #include "shardwise/run/placed.hpp"
 #include "shardwise/run/product.hpp"
 #include "shardwise/run/run.hpp"
+#include "shardwise/run/sequence_parallel.hpp"
 // IWYU pragma: end_exports

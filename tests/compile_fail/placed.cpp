@@ -17,6 +17,11 @@
 //! error[REDUCED_TWICE]: wrong_placement<shardwise::(v0::)?partial<[^>]*>, shardwise::(v0::)?replicated>
 //! error[GATHERED_TWICE]: wrong_placement<shardwise::(v0::)?sharded<-1>, shardwise::(v0::)?replicated>
 //! error[NEVER_REDUCED]: wrong_placement<shardwise::(v0::)?sharded<-1>, shardwise::(v0::)?partial<
+//! error[RESIDUAL_ON_OTHER_TOKENS]: sum_of_different_placements<shardwise::(v0::)?replicated, shardwise::(v0::)?sharded<0>
+//! error[BLOCK_OF_A_TOKEN_SHARD]: wrong_placement<shardwise::(v0::)?replicated, shardwise::(v0::)?sharded<0>
+//! error[TOKENS_OF_A_PARTIAL_SUM]: wrong_placement<shardwise::(v0::)?sharded<0>, shardwise::(v0::)?partial<
+//! error[SCATTERED_TWICE]: wrong_placement<shardwise::(v0::)?partial<[^>]*>, shardwise::(v0::)?sharded<0>
+//! error[SCATTERED_COLUMNS]: shardwise: this style sums nothing over the ranks
 //! error[CONSTRUCTOR] gcc: is private within this context
 //! error[CONSTRUCTOR] clang: calling a private constructor of class 'shardwise::placed<
 //! error[RUN_TIME_CONSTRUCTOR] gcc: is private within this context
@@ -38,6 +43,8 @@ struct ranks {
 #if !defined(NO_ALL_REDUCE)
   void all_reduce(const void*, void*, std::size_t, sw::dtype, sw::reduction, sw::host_stream);
 #endif
+  void reduce_scatter(const void*, void*, std::size_t, sw::dtype, sw::reduction, sw::host_stream);
+  void all_gather(const void*, void*, std::size_t, sw::dtype, sw::host_stream);
   void gather_last_dim(const void*, std::size_t, void*, std::size_t, std::size_t, std::span<const std::size_t>,
                        sw::dtype, sw::host_stream);
 };
@@ -49,6 +56,7 @@ struct sw::tensor_traits<tensor> {
   static tensor_view view(tensor&);
   static tensor empty_like(const tensor&, const tensor_shape&);
   static tensor columns(const tensor&, std::size_t, std::size_t);
+  static tensor rows(const tensor&, std::size_t, std::size_t, host_stream);
   static void add_to_rows(tensor&, const tensor&, host_stream);
 };
 
@@ -70,6 +78,11 @@ void forward(ranks& comm, tensor t) {
   (void)sw::run<sw::all_reduce>(comm, stream, sw::run<sw::rowwise_partial_output>(comm, stream, sum) + sum);
   (void)sw::run<sw::colwise_gather_output>(comm, stream, cut, cut_bias);
   (void)sw::run<sw::rowwise_split_input>(comm, stream, whole, times_weight);
+  const sw::token_shards tokens(5, 2);
+  const auto mine = sw::run_to_tokens<sw::rowwise>(comm, stream, sum, tokens);
+  const auto all = sw::gather_tokens(
+      "block", comm, stream, sw::elementwise(silu, mine + sw::own_tokens("block", comm, stream, x, tokens)), tokens);
+  (void)sw::run<sw::colwise>(comm, stream, all, times_weight);
 #if defined(ACTIVATION_OF_A_PARTIAL_SUM)
   (void)sw::elementwise(silu, sum);
 #elif defined(GATE_OF_ANOTHER_PLACEMENT)
@@ -94,6 +107,16 @@ void forward(ranks& comm, tensor t) {
   (void)sw::run<sw::colwise_gather_output>(comm, stream, sw::run<sw::colwise_gather_output>(comm, stream, cut));
 #elif defined(NEVER_REDUCED)
   (void)sw::run<sw::rowwise>(comm, stream, sw::assume_placed<sw::partial<>>(t), times_weight);
+#elif defined(RESIDUAL_ON_OTHER_TOKENS)
+  (void)(x + mine);
+#elif defined(BLOCK_OF_A_TOKEN_SHARD)
+  (void)sw::run<sw::colwise>(comm, stream, mine, times_weight);
+#elif defined(TOKENS_OF_A_PARTIAL_SUM)
+  (void)sw::gather_tokens("block", comm, stream, sum, tokens);
+#elif defined(SCATTERED_TWICE)
+  (void)sw::run_to_tokens<sw::rowwise>(comm, stream, mine, tokens);
+#elif defined(SCATTERED_COLUMNS)
+  (void)sw::run_to_tokens<sw::colwise>(comm, stream, cut, tokens);
 #elif defined(CONSTRUCTOR)
   (void)sw::placed<tensor, sw::replicated>(t);
 #elif defined(RUN_TIME_CONSTRUCTOR)

@@ -97,6 +97,7 @@ struct claimed_rank {
   void barrier(sw::host_stream) {}
   void all_reduce(const void*, void*, std::size_t, sw::dtype, sw::reduction, sw::host_stream) { ++collectives; }
   void all_gather(const void*, void*, std::size_t, sw::dtype, sw::host_stream) { ++collectives; }
+  void reduce_scatter(const void*, void*, std::size_t, sw::dtype, sw::reduction, sw::host_stream) { ++collectives; }
   void gather_last_dim(const void*, std::size_t, void*, std::size_t, std::size_t, std::span<const std::size_t>,
                        sw::dtype, sw::host_stream) {
     ++collectives;
@@ -118,6 +119,13 @@ struct shardwise::tensor_traits<support::tensor> {
     intervals one;
     one.push({begin, begin + extent});
     return support::columns_of(t, one);
+  }
+  static support::tensor rows(const support::tensor& t, std::size_t begin, std::size_t extent, host_stream) {
+    support::tensor y({extent, t.columns()});
+    for (std::size_t r = 0; r < extent && begin + r < t.rows(); ++r) {
+      for (std::size_t c = 0; c < t.columns(); ++c) y.at(r, c) = t.at(begin + r, c);
+    }
+    return y;
   }
   static void add_to_rows(support::tensor& x, const support::tensor& bias, host_stream) {
     for (std::size_t r = 0; r < x.rows(); ++r) {

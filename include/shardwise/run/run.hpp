@@ -70,11 +70,12 @@ inline void check_runs(const step& s) {
 template <class C>
 class module_at_work {
  public:
-  module_at_work(C& comm, const step& s, bool known = true) : comm_(comm), says_(known) {
+  module_at_work(C& comm, std::string_view module, bool known = true) : comm_(comm), says_(known) {
     if constexpr (takes_module<C>) {
-      if (says_) comm_.in_module(s.module);
+      if (says_) comm_.in_module(module);
     }
   }
+  module_at_work(C& comm, const step& s) : module_at_work(comm, s.module) {}
   module_at_work(const module_at_work&) = delete;
   ~module_at_work() {
     if constexpr (takes_module<C>) {
@@ -166,7 +167,7 @@ View finish(const step& s, C& comm, typename C::stream_type stream, View x, [[ma
     }
   };
   biased_where(!reduces);
-  [[maybe_unused]] const auto at_work = [&] { return module_at_work<C>(comm, s, May.names_module); };
+  [[maybe_unused]] const auto at_work = [&] { return module_at_work<C>(comm, s.module, May.names_module); };
   if constexpr (May.reduces) {
     if (reduces) {
       const auto here = at_work();
@@ -183,8 +184,11 @@ View finish(const step& s, C& comm, typename C::stream_type stream, View x, [[ma
   return x;
 }
 
-constexpr placement bias_placement(const step& s) {
-  return s.then() == collective::all_reduce ? placement(replicated{}) : s.local();
+inline void check_bias(const step& s, placement actual) {
+  const placement expected = s.then() == collective::all_reduce ? placement(replicated{}) : s.local();
+  if (actual == expected) return;
+  raise(placement_error("the bias of '", s.module, "' is ", actual.name(), ", and must be ", expected.name(),
+                        ": cut it like the output of its weight"));
 }
 
 template <style_kind Kind, class In, class Local, class Out, int Groups>
@@ -282,10 +286,7 @@ template <communicator C, class View>
 placed<View> run(const step& s, C& comm, typename C::stream_type stream, placed<View> x, const placed<View>& bias) {
   detail::check_runs(s);
   detail::check_placement(s.module, s.how, s.local(), x.where(), true);
-  if (bias.where() != detail::bias_placement(s)) {
-    detail::raise(placement_error("the bias of '", s.module, "' is ", bias.where().name(), ", and must be ",
-                                  detail::bias_placement(s).name(), ": cut it like the output of its weight"));
-  }
+  detail::check_bias(s, bias.where());
   return assume_placed(
       s.output(), detail::finish<detail::step_kinds{}, C, View>(s, comm, stream, std::move(x).local(), &bias.local()));
 }
