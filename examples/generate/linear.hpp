@@ -130,6 +130,7 @@ class linear {
     return step_.answer(y, wanted, room, options);
   }
   std::string_view path() const { return step_.path(); }
+  const sw::sharded_parameter& matrix() const { return *weight_.parameter; }
 
  private:
   value product(const value& x) const {

@@ -47,6 +47,7 @@ class expert_weights {
     if (!own_) return;
     gate_up_bias_ = c.parameters.at(path + ".gate_up_proj_bias", {e.count, 2 * e.width});
     down_bias_ = c.parameters.at(path + ".down_proj_bias", {e.count, hidden});
+    bias_columns_ = c.parameters.last_of(*down_bias_);
   }
 
   /// The experts' answers, weighed and added up. Where each expert is cut, a rank has a part of every answer; where it
@@ -59,16 +60,23 @@ class expert_weights {
           [&](const tensor& rows, std::span<const sw::expert_route> asked) { return answers(rows, asked); });
     }
     const value in = step_.input(x);
-    std::optional<value> last;
+    const sw::placement where = placed_as(in.where());
+    std::optional<tensor> last;
     if (down_bias_ && !held_.dealt()) last = biases(routes, in.local().rows());
     sw::keep_own_experts(held_, rank_, per_token_, std::span(routes.experts), std::span(routes.shares));
     std::vector<sw::expert_route> own(routes.experts.size());
     for (std::size_t i = 0; i < own.size(); ++i) {
       own[i] = {static_cast<std::int32_t>(routes.experts[i]), routes.shares[i]};
     }
-    const value out = step_.output(sw::assume_placed(placed_as(in.where()), answers(in.local(), own)));
+    tensor y = answers(in.local(), own);
+    if (last && adds_in_parts(where)) {
+      map(y).middleCols(index_of(bias_columns_.begin), index_of(last->columns())) += map(*last);
+      last.reset();
+    }
+    const value out = step_.output(sw::assume_placed(where, std::move(y)));
     if (!last) return out;
-    return sum(out, out.where() == sw::placement(sw::sharded<0>{}) ? step_.kept(std::move(*last)) : *last);
+    const value whole = sw::assume_placed(sw::placement(sw::replicated{}), *std::move(last));
+    return sum(out, out.where() == sw::placement(sw::sharded<0>{}) ? step_.kept(whole) : whole);
   }
   /// What is whole of their output, as the residual stream has it.
   value kept(value y) const { return step_.kept(std::move(y)); }
@@ -88,14 +96,23 @@ class expert_weights {
     return sw::product(same_placement({made, biased}), *down_.parameter, stored_);
   }
 
-  // The last biases, where no rank has experts of its own: they are added once, to the whole sum.
-  value biases(const routes& routes, std::size_t tokens) const {
-    sw::whole(*down_bias_->parameter);
+  // Where no rank has experts of its own, the last biases are added once: to the whole sum, or by each rank to its
+  // partial sum, in the columns that it has of them.
+  bool adds_in_parts(const sw::placement& sum_is) const {
+    const sw::sharded_parameter& bias = *down_bias_->parameter;
+    if (bias.how.whole()) return false;
+    if (bias.where() != sw::placement(sw::sharded<-1>{}) || sum_is != sw::placement(sw::partial<>{})) {
+      throw sw::placement_error("'", bias.name, "' is ", bias.where().name(), ", and the sum that it is added to is ",
+                                sum_is.name(), ": cut it on its last dim beside experts that are cut, or replicate it");
+    }
+    return true;
+  }
+  tensor biases(const routes& routes, std::size_t tokens) const {
     tensor y({tokens, down_bias_->local.columns()});
     for (std::size_t i = 0; i < routes.experts.size(); ++i) {
       map(y).row(index_of(i / per_token_)) += routes.shares[i] * map(down_bias_->local).row(routes.experts[i]);
     }
-    return sw::assume_placed(sw::replicated{}, y);
+    return y;
   }
 
   // What this rank's experts answer to the rows `x`, weighed and added up. `asked` [rows, per_token] has their numbers
@@ -157,6 +174,7 @@ class expert_weights {
   sw::weight_axes stored_;
   weight gate_up_, down_;
   std::optional<weight> gate_up_bias_, down_bias_;
+  sw::interval bias_columns_;
 };
 
 /// The expert that every token asks, and a gate that says how much its answer counts.

@@ -66,7 +66,8 @@ inline options parse_options(CLI::App& app, int argc, char** argv) {
       "MPI job), and shows what comes out.\n"
       "Every cut, every collective and every check of the plan is shardwise's; the engine has only local arithmetic.");
   app.footer(
-      "Plans: hf is Hugging Face's, as it is; auto is the same with everything it leaves whole said; a FILE is "
+      "Plans: hf is Hugging Face's, as it is; auto is the same with everything it leaves whole said; by_head is our "
+      "own, uneven and with fewer bytes and collectives; a FILE is\n"
       "{\"pattern\": \"style\", ...},\n"
       "for example {\"model.layers.*.mlp.up_proj\": \"colwise\", \"model.visual.**\": \"replicate(no plan yet)\"}.\n"
       "Whatever a plan says, the answer is right or the plan is refused, before a weight is read.\n\n"
@@ -117,7 +118,9 @@ inline options parse_options(CLI::App& app, int argc, char** argv) {
       ->type_name("FILE[:NAME]");
   app.add_option("--new-tokens", o.new_tokens, "Continue by K tokens, greedily unless they are sampled, and print them")
       ->type_name("K");
-  app.add_option("--plan", o.plan, "auto, hf, or a JSON file")->type_name("auto|hf|FILE")->capture_default_str();
+  app.add_option("--plan", o.plan, "auto, hf, by_head, or a JSON file")
+      ->type_name("auto|hf|by_head|FILE")
+      ->capture_default_str();
   app.add_option(
          "--logits-policy", o.policy,
          "What is wanted of the logits. argmax and top_k continue greedily, without a gather; log_softmax, too, "

@@ -20,12 +20,19 @@
 namespace generate {
 namespace sw = shardwise;
 
+inline constexpr auto heads_of_queries = sw::heads("num_attention_heads");
+inline constexpr auto heads_of_keys = sw::heads("num_key_value_heads");
+inline constexpr auto linear_heads_of_keys = sw::heads("linear_num_key_heads").of("linear_key_head_dim");
+inline constexpr auto linear_heads_of_values = sw::heads("linear_num_value_heads").of("linear_value_head_dim");
 /// What the dims of the engine's weights are made of: whole heads stay whole, and packed weights are cut in their
 /// groups, whatever the plan.
 inline constexpr auto engine_layout = sw::layout({
     {"**.self_attn.q_proj", sw::out_features.units("num_attention_heads")},
     {"**.self_attn.{k,v}_proj", sw::out_features.units("num_key_value_heads")},
     {"**.self_attn.o_proj", sw::in_features.units("num_attention_heads")},
+    {"**.self_attn.qkv_proj", sw::out_features.groups(heads_of_queries, heads_of_keys, heads_of_keys)},
+    {"**.linear_attn.{in_proj_qkv,conv1d}",
+     sw::out_features.groups(linear_heads_of_keys, linear_heads_of_keys, linear_heads_of_values)},
     {"**.mlp.experts.gate_up_proj", sw::out_features.groups(2)},
     {"**.mlp.gate_up_proj", sw::out_features.groups(2)},
     {"**.visual.blocks.*.attn.qkv", sw::out_features.groups(3).units("num_heads")},
@@ -49,7 +56,7 @@ inline sw::imported_plan read_plan(const std::string& path) {
   auto e = simdjson::padded_string::load(path).get(text);
   if (e != simdjson::SUCCESS) {
     throw sw::plan_error("the plan '", path, "' cannot be read: ", simdjson::error_message(e),
-                         "; a plan is auto, hf or a JSON file");
+                         "; a plan is auto, hf, by_head or a JSON file");
   }
   e = parser.parse(text).get(root);
   if (e != simdjson::SUCCESS) throw sw::plan_error(path, " is no JSON: ", simdjson::error_message(e));
@@ -97,6 +104,9 @@ inline chosen_plan choose_plan(const std::string& name, const sw::checkpoint::co
   } else if (name == "hf") {
     p.kind = chosen_plan::hugging_face;
     p.rules = sw::models::hf_plan(config);
+  } else if (name == "by_head") {
+    if (expert_parallel) throw sw::plan_error("--ep goes with Hugging Face's plan: leave --plan by_head out");
+    p.rules = sw::models::by_head_plan(config);
   } else {
     p.kind = chosen_plan::from_file;
     p.own = detail::read_plan(name);

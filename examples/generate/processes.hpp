@@ -49,11 +49,10 @@ std::vector<std::string> gathered_texts(C& comm, const std::string& mine) {
 /// What the first process shows of the others goes to all of them: bytes, and the rest as text. Collective.
 template <sw::full_communicator C>
 std::vector<rank_result> gathered(C& comm, rank_result mine) {
-  const std::int64_t numbers[] = {static_cast<std::int64_t>(mine.weight_bytes),
-                                  static_cast<std::int64_t>(mine.cache_bytes),
-                                  static_cast<std::int64_t>(mine.state_bytes),
-                                  static_cast<std::int64_t>(mine.residual_bytes),
-                                  static_cast<std::int64_t>(mine.activation_bytes)};
+  const std::int64_t numbers[] = {
+      static_cast<std::int64_t>(mine.weight_bytes), static_cast<std::int64_t>(mine.cache_bytes),
+      static_cast<std::int64_t>(mine.state_bytes), static_cast<std::int64_t>(mine.residual_bytes),
+      static_cast<std::int64_t>(mine.activation_bytes)};
   constexpr std::size_t count = std::size(numbers);
   const auto ranks = static_cast<std::size_t>(comm.size());
   std::vector<std::int64_t> all(count * ranks);

@@ -55,12 +55,10 @@ class weights {
     sw::whole(*w.parameter);
     return w.local;
   }
-  /// Which rows of the whole parameter this rank holds.
-  sw::interval rows_of(const weight& w) const {
-    const sw::slices s = sharding_->slices_of(sharding_->find(w.parameter->name), rank_);
-    if (s.count == 0) return {};
-    return {s.at[0].offset[0], s.at[0].offset[0] + s.at[0].extent[0]};
-  }
+  /// Which rows of the whole parameter this rank holds; of rows in groups, those of the first.
+  sw::interval rows_of(const weight& w) const { return part_of(w, 0); }
+  /// The same of the last dim.
+  sw::interval last_of(const weight& w) const { return part_of(w, w.parameter->shape.dims() - 1); }
 
   /// How many of the rows in `part` of the whole parameter this rank holds.
   std::size_t rows_within(std::string_view name, const sw::interval& part) const {
@@ -103,6 +101,11 @@ class weights {
   }
 
  private:
+  sw::interval part_of(const weight& w, std::size_t dim) const {
+    const sw::slices s = sharding_->slices_of(sharding_->find(w.parameter->name), rank_);
+    if (s.count == 0) return {};
+    return {s.at[0].offset[dim], s.at[0].offset[dim] + s.at[0].extent[dim]};
+  }
   static std::string text_of(const sw::tensor_shape& shape) {
     std::string s = "[";
     for (std::size_t n : shape) s += (s.size() > 1 ? ", " : "") + std::to_string(n);

@@ -3,17 +3,26 @@
 #include <cmath>
 #include <cstddef>
 #include <string>
+#include <vector>
 
 #include "linear.hpp"
 
 namespace generate {
 
 /// RMSNorm of rows over all heads, which may lie on several ranks: then each has the scale of its own heads, and the
-/// module's step adds up their squares.
+/// module's step adds up their squares. A head that several ranks have counts in parts.
 class wide_norm {
  public:
   wide_norm(const context& c, const std::string& path, std::size_t width, float eps)
-      : step_(c, path), scale_(c.parameters.at(path + ".weight", {width})), width_(width), eps_(eps) {}
+      : step_(c, path), scale_(c.parameters.at(path + ".weight", {width})), width_(width), eps_(eps) {
+    const sw::cut& how = scale_.parameter->how;
+    if (how.whole()) return;
+    for (const sw::interval& i : sw::pieces_of(how, width, c.sharding.tp(), c.comm.rank())) {
+      for (std::size_t at = i.begin; at < i.end; ++at) {
+        share_.push_back(1.0 / sw::owners_of(how, width, c.sharding.tp(), at));
+      }
+    }
+  }
 
   /// `x` [tokens, width]. Collective.
   value operator()(const value& x) const {
@@ -31,12 +40,13 @@ class wide_norm {
   }
 
  private:
-  static tensor squares_of(const tensor& x) {
+  tensor squares_of(const tensor& x) const {
     tensor out({x.rows(), 1});
     for (std::size_t t = 0; t < x.rows(); ++t) {
       double total = 0;
       for (std::size_t i = 0; i < x.columns(); ++i) {
-        total += static_cast<double>(x.row(t)[i]) * static_cast<double>(x.row(t)[i]);
+        const double v = static_cast<double>(x.row(t)[i]);
+        total += v * v * (share_.empty() ? 1 : share_[i]);
       }
       out.row(t)[0] = static_cast<float>(total);
     }
@@ -47,6 +57,7 @@ class wide_norm {
   weight scale_;
   std::size_t width_;
   float eps_;
+  std::vector<double> share_;  // of each feature here, what is this rank's; empty: all
 };
 
 }  // namespace generate

@@ -58,7 +58,7 @@ TEST_CASE("what cannot share its experts is refused", "[examples]") {
   CHECK_THAT(refusal("--ep 2 --tp 4"), ContainsSubstring("give one number to both"));
   CHECK_THAT(refusal("--tp 2 --ep-dispatch masked"), ContainsSubstring("--ep-dispatch requires --ep"));
   CHECK_THAT(refusal("--ep 0"), ContainsSubstring("0 is not a number of ranks"));
-  CHECK_THAT(refusal("--ep 3"), ContainsSubstring("legal sizes: 1, 2, 4"));
+  CHECK_THAT(refusal("--plan hf --ep 3"), ContainsSubstring("legal sizes: 1, 2, 4"));
   const outcome dense = run(golden_of("llama").at("--tokens 1,2 --ep 2"));
   CHECK(dense.refused());
   CHECK_THAT(dense.err, ContainsSubstring("there is no expert-parallel plan for a llama"));

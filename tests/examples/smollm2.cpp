@@ -25,21 +25,21 @@ std::string joined(const std::vector<std::int64_t>& values) {
   return text;
 }
 
-TEST_CASE("SmolLM2 gives Hugging Face's tokens on 1 and 3 ranks, and is refused on 2", "[smollm2]") {
+TEST_CASE("SmolLM2 gives Hugging Face's tokens on 1 to 9 ranks, and is refused on 10", "[smollm2]") {
   const char* folder = std::getenv("SHARDWISE_SMOLLM2");
   if (folder == nullptr) {
     std::cout << "SKIP: SHARDWISE_SMOLLM2 is not set\n";
     return;
   }
-  const std::string prompt = std::string("'") + folder + "' --tokens " + joined(integers("prompt_ids"));
+  const std::string prompt = std::string("'") + folder + "' --tokens " + joined(integers("prompt_ids")) + " --plan ";
   const std::string expected = "tokens: " + joined(integers("greedy_tokens")) + "\n";
-  for (int tp : {1, 3}) {
+  for (int tp = 1; tp <= 9; ++tp) {
     INFO("tp " << tp);
-    CHECK(run(prompt + " --new-tokens 25 --tp " + std::to_string(tp)).out == expected);
+    CHECK(run(prompt + "by_head --new-tokens 25 --tp " + std::to_string(tp)).out == expected);
   }
 
   const temporary_folder out;
-  REQUIRE(run(prompt + " --tp 3 --logits '" + (out / "logits.safetensors") + "'").exit == 0);
+  REQUIRE(run(prompt + "by_head --tp 3 --logits '" + (out / "logits.safetensors") + "'").exit == 0);
   shardwise::tensor_shape all, last;
   const auto ours = floats(out / "logits.safetensors", "logits", all);
   const auto theirs = floats(std::string(SHARDWISE_TEST_DATA) + "/smollm2_expected.safetensors", "logits_last", last);
@@ -50,11 +50,13 @@ TEST_CASE("SmolLM2 gives Hugging Face's tokens on 1 and 3 ranks, and is refused 
   }
   CHECK(largest < 1e-3f);
 
-  const outcome r = run(prompt + " --tp 2");
-  CHECK(r.refused());
-  for (const char* part : {"9 heads over 2 ranks", "3 key/value heads over 2 ranks", "legal sizes: 1, 3\n"}) {
-    CHECK_THAT(r.err, Catch::Matchers::ContainsSubstring(part));
-  }
+  const auto refused = [&](const char* arguments, std::initializer_list<const char*> parts) {
+    const outcome r = run(prompt + arguments);
+    CHECK(r.refused());
+    for (const char* part : parts) CHECK_THAT(r.err, Catch::Matchers::ContainsSubstring(part));
+  };
+  refused("by_head --tp 10", {"9 heads over 10 ranks", "legal sizes: 1, 2, 3, 4, 5, 6, 7, 8, 9\n"});
+  refused("hf --tp 2", {"9 heads over 2 ranks", "3 key/value heads over 2 ranks", "legal sizes: 1, 3\n"});
 }
 
 }  // namespace

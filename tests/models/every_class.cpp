@@ -127,13 +127,14 @@ TEST_CASE("hf_plan and hf_ep_plan are Hugging Face's merged plans of every class
   CHECK(classes == 212);
 }
 
-TEST_CASE("auto_plan adds rows that say why something is whole, cuts as hf_plan does, and speaks of every parameter",
-          "[models]") {
+TEST_CASE(
+    "the complete plan adds rows that say why something is whole, cuts as hf_plan does, and speaks of every parameter",
+    "[models]") {
   std::size_t classes = 0;
   for (const table& t : tables()) {
     for (const config& c : t.classes) {
       INFO(c.architecture << " " << c.type);
-      const sw::plan_view hf = sw::models::hf_plan(c), complete = sw::models::auto_plan(c);
+      const sw::plan_view hf = sw::models::hf_plan(c), complete = sw::models::family_of(c).complete;
       REQUIRE(complete.size() > hf.size());
       ++classes;
       for (std::size_t i = 0; i < complete.size(); ++i) {
@@ -164,25 +165,62 @@ TEST_CASE("auto_plan adds rows that say why something is whole, cuts as hf_plan 
   CHECK(classes == 150);  // a variant with parameters of its own counts anew
 }
 
+TEST_CASE("a plan by head speaks of every parameter and every module once, and is uneven wherever it cuts",
+          "[models]") {
+  std::set<std::string> classes;
+  for (const table& t : tables()) {
+    for (const config& c : t.classes) {
+      const sw::plan_view plan = sw::models::family_of(c).by_head;
+      if (plan.size() == 0) continue;
+      INFO(c.architecture << " " << c.type);
+      classes.insert(c.architecture + " " + c.type);
+      for (const std::string& name : t.parameters) {
+        INFO(name);
+        const sw::owner said = sw::find_parameter_rule(plan, name);
+        CHECK((said.rule != sw::no_rule && said.tied_with == sw::no_rule));
+      }
+      for (const std::string& name : t.modules) {
+        INFO(name);
+        CHECK(sw::find_module_rule(plan, name).tied_with == sw::no_rule);
+      }
+      for (const sw::rule& r : plan) {
+        INFO(pattern_of(r));
+        const bool cuts = r.how.has_parameter_half() && r.how.facts().cut != sw::cut_of::whole;
+        CHECK((cuts ? r.how.divided == sw::division::uneven : !r.how.has_parameter_half() || !r.how.reason.empty()));
+      }
+    }
+  }
+  for (const sw::models::by_head_class& c : sw::models::by_head::table) {
+    INFO(c.architecture);
+    if (c.model_type == "granitemoe") continue;  // the tables have none
+    CHECK(classes.count(std::string(c.architecture) + " " + std::string(c.model_type)) == 1);
+  }
+}
+
 TEST_CASE("the plans that are constants are those of the table, and speak of every parameter", "[models]") {
   using namespace sw::models;
   struct constant {
     const char *architecture, *type;
-    sw::plan_view hf, complete;
+    sw::plan_view hf, complete, by_head{};
   };
   const std::vector<constant> constants = {
-      {"LlamaForCausalLM", "llama", llama::hf_for_causal_lm, llama::for_causal_lm},
-      {"Qwen2ForCausalLM", "qwen2", qwen2::hf_for_causal_lm, qwen2::for_causal_lm},
-      {"Qwen3ForCausalLM", "qwen3", qwen3::hf_for_causal_lm, qwen3::for_causal_lm},
-      {"Qwen3MoeForCausalLM", "qwen3_moe", qwen3_moe::hf_for_causal_lm, qwen3_moe::for_causal_lm},
-      {"Qwen3_5MoeForCausalLM", "qwen3_5_moe_text", qwen3_5_moe::hf_for_causal_lm, qwen3_5_moe::for_causal_lm},
+      {"LlamaForCausalLM", "llama", llama::hf_for_causal_lm, llama::for_causal_lm, llama::by_head_for_causal_lm},
+      {"Qwen2ForCausalLM", "qwen2", qwen2::hf_for_causal_lm, qwen2::for_causal_lm, qwen2::by_head_for_causal_lm},
+      {"Qwen3ForCausalLM", "qwen3", qwen3::hf_for_causal_lm, qwen3::for_causal_lm, qwen3::by_head_for_causal_lm},
+      {"Qwen3MoeForCausalLM", "qwen3_moe", qwen3_moe::hf_for_causal_lm, qwen3_moe::for_causal_lm,
+       qwen3_moe::by_head_for_causal_lm},
+      {"Qwen3_5MoeForCausalLM", "qwen3_5_moe_text", qwen3_5_moe::hf_for_causal_lm, qwen3_5_moe::for_causal_lm,
+       qwen3_5_moe::by_head_for_causal_lm},
       {"Qwen3_5MoeForConditionalGeneration", "qwen3_5_moe", qwen3_5_moe::hf_for_conditional_generation,
-       qwen3_5_moe::for_conditional_generation},
-      {"MixtralForCausalLM", "mixtral", mixtral::hf_for_causal_lm, mixtral::for_causal_lm},
-      {"GptOssForCausalLM", "gpt_oss", gpt_oss::hf_for_causal_lm, gpt_oss::for_causal_lm},
-      {"Phi3ForCausalLM", "phi3", phi3::hf_for_causal_lm, phi3::for_causal_lm},
-      {"Gemma3ForCausalLM", "gemma3_text", gemma3_text::hf_for_causal_lm, gemma3_text::for_causal_lm},
-      {"Olmo2ForCausalLM", "olmo2", olmo2::hf_for_causal_lm, olmo2::for_causal_lm},
+       qwen3_5_moe::for_conditional_generation, qwen3_5_moe::by_head_for_conditional_generation},
+      {"MixtralForCausalLM", "mixtral", mixtral::hf_for_causal_lm, mixtral::for_causal_lm,
+       mixtral::by_head_for_causal_lm},
+      {"GptOssForCausalLM", "gpt_oss", gpt_oss::hf_for_causal_lm, gpt_oss::for_causal_lm,
+       gpt_oss::by_head_for_causal_lm},
+      {"Phi3ForCausalLM", "phi3", phi3::hf_for_causal_lm, phi3::for_causal_lm, phi3::by_head_for_causal_lm},
+      {"Gemma3ForCausalLM", "gemma3_text", gemma3_text::hf_for_causal_lm, gemma3_text::for_causal_lm,
+       gemma3_text::by_head_for_causal_lm},
+      {"Olmo2ForCausalLM", "olmo2", olmo2::hf_for_causal_lm, olmo2::for_causal_lm, olmo2::by_head_for_causal_lm},
       {"DeepseekV3ForCausalLM", "deepseek_v3", deepseek_v3::hf_for_causal_lm, deepseek_v3::for_causal_lm},
   };
   std::size_t seen = 0;
@@ -199,6 +237,20 @@ TEST_CASE("the plans that are constants are those of the table, and speak of eve
           const sw::owner cut = sw::find_parameter_rule(k.hf, name), said = sw::find_parameter_rule(k.complete, name);
           CHECK((said.rule != sw::no_rule && said.tied_with == sw::no_rule));
           CHECK((cut.rule == said.rule || cut.rule == sw::no_rule));
+          if (k.by_head.size() == 0) continue;
+          const sw::plan_view listed = by_head_plan(c);
+          const sw::style ours = k.by_head[sw::find_parameter_rule(k.by_head, name).rule].how;
+          const sw::style theirs = listed[sw::find_parameter_rule(listed, name).rule].how;
+          CHECK((ours.kind == sw::style_kind::replicate ? theirs.kind == ours.kind : ours == theirs));
+        }
+        for (const std::string& name : t.modules) {
+          INFO(name);
+          if (k.by_head.size() == 0) continue;
+          const sw::plan_view listed = by_head_plan(c);
+          const sw::owner ours = sw::find_module_rule(k.by_head, name), theirs = sw::find_module_rule(listed, name);
+          const bool acts = theirs.rule != sw::no_rule && listed[theirs.rule].how.has_module_half();
+          CHECK((ours.rule != sw::no_rule && k.by_head[ours.rule].how.has_module_half()) == acts);
+          if (acts) CHECK(k.by_head[ours.rule].how == listed[theirs.rule].how);
         }
       }
     }

@@ -108,12 +108,12 @@ TEST_CASE("hf_plan gives each parameter and each module the style that Hugging F
   }
 }
 
-TEST_CASE("auto_plan is the same plan and speaks of every parameter", "[models]") {
+TEST_CASE("the complete plan is the same and speaks of every parameter", "[models]") {
   for (const std::string& name : names) {
     INFO(name);
     const golden g = golden_of(name);
     const sw::plan_view hf = sw::models::hf_plan(g.architecture, g.model_type);
-    const sw::plan_view complete = sw::models::auto_plan(g.architecture, g.model_type);
+    const sw::plan_view complete = sw::models::family_of(g.architecture, g.model_type).complete;
     REQUIRE(complete.size() > hf.size());
     for (std::size_t i = 0; i < complete.size(); ++i) {
       if (i < hf.size()) {
@@ -133,6 +133,13 @@ TEST_CASE("auto_plan is the same plan and speaks of every parameter", "[models]"
       if (tp == 1) CHECK_THROWS_AS(sw::shard(hf, tree, options), sw::shard_error);
     }
   }
+}
+
+TEST_CASE("a model without a plan by head is refused by name, with those that have one", "[models]") {
+  CHECK(sw::models::by_head_plan("LlamaForCausalLM", "llama").size() > 3);
+  CHECK_THROWS_MATCHES(sw::models::by_head_plan("MistralForCausalLM", "mistral"), sw::plan_error,
+                       says("there is no plan by head for architecture 'MistralForCausalLM' with model_type 'mistral'; "
+                            "there is one for llama, qwen2, "));
 }
 
 TEST_CASE("a model without a plan is refused by name, with the nearest ones", "[models]") {

@@ -138,16 +138,6 @@ TEST_CASE("each rank's own experts, reduced once by the module's step, are the w
         CHECK(y.where() == sw::placement(sw::replicated{}));
         CHECK(y.local() == m.answer());
       }
-      // The same with the style known at compile time.
-      const auto typed = sw::in_process(ranks, [&](sw::in_process_communicator& comm) {
-        const sw::interval held = sw::experts_by_rank(s, "moe.experts").of(comm.rank());
-        auto ids = m.ids;
-        for (auto& id : ids) id -= static_cast<std::int64_t>(held.begin);  // below zero is nobody's, too
-        auto own = sw::assume_placed<sw::partial<>>(m.ask(held, m.x, ids, m.shares));
-        sw::placed<tensor, sw::replicated> y = sw::run<sw::ep_dispatch_experts>(comm, {}, std::move(own));
-        return y.local();
-      });
-      for (const tensor& y : typed) CHECK(y == m.answer());
     }
   }
 }

@@ -19,6 +19,7 @@ struct family {
   plan_view hf;                   ///< Hugging Face's merged plan, as it is
   plan_view hf_ep;                ///< its merged expert-parallel plan; empty for a model that has none
   plan_view complete;             ///< `hf`, and every parameter spoken of
+  plan_view by_head;              ///< our own plan, every parameter spoken of; empty for a model that has none
 };
 
 }  // namespace models
@@ -29,7 +30,7 @@ namespace detail {
 struct composed_family {
   const models::model_class* of;
   class_bases bases;
-  composition hf, hf_ep, complete;
+  composition hf, hf_ep, complete, by_head;
   models::family as_seen;
   composed_family* next;
 };
@@ -40,12 +41,15 @@ inline const models::family& compose(const models::model_class& c, const class_b
   for (const composed_family* f = first; f != nullptr; f = f->next) {
     if (f->of == &c && f->bases == bases) return f->as_seen;
   }
-  auto* made = new composed_family{&c, bases, {}, {}, {}, {}, first};
+  auto* made = new composed_family{&c, bases, {}, {}, {}, {}, {}, first};
   compose_tensor_parallel(made->hf, c, bases);
   compose_expert_parallel(made->hf_ep, c, bases);
   compose_tensor_parallel(made->complete, c, bases);
   compose_whole(made->complete, c, bases);
-  made->as_seen = {c.architecture, c.model_type, made->hf.view(), made->hf_ep.view(), made->complete.view()};
+  const models::by_head_class* by_head = find_by_head(c.architecture, c.model_type);
+  if (by_head != nullptr) compose_by_head(made->by_head, *by_head);
+  made->as_seen = {c.architecture,     c.model_type,          made->hf.view(),
+                   made->hf_ep.view(), made->complete.view(), made->by_head.view()};
   // Two threads may compose the same: both results stay.
   while (
       !__atomic_compare_exchange_n(&composed_families, &made->next, made, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {
@@ -139,6 +143,18 @@ const models::family& family_with(const models::model_class& c, const TypeIn& ty
   return compose(c, bases);
 }
 
+inline plan_view by_head_of(const models::family& f) {
+  if (f.by_head.size() != 0) return f.by_head;
+  plan_error e("there is no plan by head for architecture '", f.architecture, "' with model_type '", f.model_type,
+               "'; there is one for ");
+  for (const models::by_head_class& c : models::by_head::table) {
+    e.append(std::string_view(&c == models::by_head::table ? "" : ", "));
+    e.append(c.model_type);
+  }
+  e.append(std::string_view("; take hf_plan, or compose one of shardwise/models/by_head_blocks.hpp"));
+  raise(e);
+}
+
 }  // namespace detail
 
 namespace models {
@@ -187,7 +203,16 @@ template <class Config>
 plan_view hf_ep_plan(const Config& config) {
   return family_of(config).hf_ep;
 }
-/// The best plan that there is for this model; every parameter is spoken of.
+/// Our own plan, by head: the fewest bytes and collectives that there are. Throws `plan_error` for a model that has
+/// none.
+inline plan_view by_head_plan(std::string_view architecture, std::string_view model_type) {
+  return detail::by_head_of(family_of(architecture, model_type));
+}
+template <class Config>
+plan_view by_head_plan(const Config& config) {
+  return detail::by_head_of(family_of(config));
+}
+/// Hugging Face's merged plan, and every parameter spoken of.
 inline plan_view auto_plan(std::string_view architecture, std::string_view model_type) {
   return family_of(architecture, model_type).complete;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "shardwise/models/blocks.hpp"
+#include "shardwise/models/by_head_blocks.hpp"
 
 namespace shardwise {
 inline namespace v0 {
@@ -20,6 +21,14 @@ inline constexpr auto whole =
 inline constexpr auto hf_for_causal_lm = blocks::head.as_hugging_face();
 /// GptOssForCausalLM, every parameter spoken of.
 inline constexpr auto for_causal_lm = hf_for_causal_lm + whole.under("model").optional();
+
+/// The base model's plan by head.
+inline constexpr auto by_head_base =
+    by_head::attention.as_plan() + by_head::sinks.as_plan() +
+    by_head::interleaved_experts_here.as_plan().under("layers.*.mlp") + by_head::reduced_mlp.as_plan() +
+    blocks::whole_norms + plan({{"layers.*.mlp.router", replicate("the router: every rank needs all scores")}});
+/// GptOssForCausalLM, by head.
+inline constexpr auto by_head_for_causal_lm = by_head_merged(by_head_base, "model");
 
 }  // namespace models::gpt_oss
 }  // namespace v0

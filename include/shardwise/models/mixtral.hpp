@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "shardwise/models/blocks.hpp"
+#include "shardwise/models/by_head_blocks.hpp"
 
 namespace shardwise {
 inline namespace v0 {
@@ -15,6 +16,13 @@ inline constexpr auto whole = blocks::whole_norms + blocks::whole_router;
 inline constexpr auto hf_for_causal_lm = merged(base, "model");
 /// MixtralForCausalLM, every parameter spoken of.
 inline constexpr auto for_causal_lm = hf_for_causal_lm + whole.under("model").optional();
+
+/// The base model's plan by head.
+inline constexpr auto by_head_base = by_head::attention.as_plan() +
+                                     by_head::experts_here.as_plan().under("layers.*.mlp") +
+                                     by_head::reduced_mlp.as_plan() + whole;
+/// MixtralForCausalLM, by head.
+inline constexpr auto by_head_for_causal_lm = by_head_merged(by_head_base, "model");
 
 }  // namespace models::mixtral
 }  // namespace v0

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include "shardwise/models/by_head_blocks.hpp"
 #include "shardwise/models/rare_blocks.hpp"
 
 namespace shardwise {
@@ -15,6 +16,11 @@ inline constexpr auto whole = blocks::whole_norms;
 inline constexpr auto hf_for_causal_lm = merged(base, "model");
 /// Phi3ForCausalLM, every parameter spoken of.
 inline constexpr auto for_causal_lm = hf_for_causal_lm + whole.under("model").optional();
+
+/// The base model's plan by head.
+inline constexpr auto by_head_base = by_head::fused_attention.as_plan() + by_head::fused_mlp.as_plan() + whole;
+/// Phi3ForCausalLM, by head.
+inline constexpr auto by_head_for_causal_lm = by_head_merged(by_head_base, "model");
 
 }  // namespace models::phi3
 }  // namespace v0

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "shardwise/models/blocks.hpp"
+#include "shardwise/models/by_head_blocks.hpp"
 
 namespace shardwise {
 inline namespace v0 {
@@ -27,6 +28,19 @@ inline constexpr auto hf_for_conditional_generation = merged(base, "model.langua
 inline constexpr auto for_conditional_generation = hf_for_conditional_generation +
                                                    whole.under("model.language_model").optional() +
                                                    whole_vision.under("model").optional();
+
+/// The base model's plan by head.
+inline constexpr auto by_head_base = by_head::attention.as_plan() + by_head::query_key_norm.as_plan() +
+                                     by_head::linear_attention.as_plan() + by_head::recurrence.as_plan() +
+                                     by_head::experts_here.as_plan().under("layers.*.mlp") +
+                                     by_head::partial_mlp_here.as_plan().under("layers.*.mlp.shared_expert") +
+                                     by_head::reduced_mlp.as_plan() + blocks::whole_norms + blocks::whole_router;
+/// Qwen3_5MoeForCausalLM, by head.
+inline constexpr auto by_head_for_causal_lm = by_head_merged(by_head_base, "model");
+/// Qwen3_5MoeForConditionalGeneration, by head, its vision tower too.
+inline constexpr auto by_head_for_conditional_generation =
+    by_head_merged(by_head_base, "model.language_model") +
+    by_head::qwen_tower.as_plan().under("model.visual").optional();
 
 }  // namespace models::qwen3_5_moe
 }  // namespace v0

@@ -175,7 +175,8 @@ inline examined examine_owned(plan_view rules, const tree& model, std::string_vi
   };
   std::string_view unit = r.how.unit;
   if (!layout.empty() && stays_cut(rules, name, who.rule)) {
-    x.axis = shape.dims() == 1 || dim + 2 == shape.dims() ? feature_axis::out : feature_axis::in;
+    const bool out = shape.dims() == 1 || dim + 2 == shape.dims() || r.how.channels_first;
+    x.axis = out ? feature_axis::out : feature_axis::in;
     const style made_of = layout.of(split_name(name), x.axis);
     if (made_of.group_count != c.groups || !same_unequal_groups(made_of, r.how)) {
       x.number = made_of.group_count;

@@ -78,6 +78,9 @@ class cut_check {
       expected.dim = 0;
     }
     if (b.x.how.dim == expected.dim && b.x.how.groups == expected.groups) return;
+    // Beside partial sums of experts each rank may add the columns of the bias that it has.
+    const bool in_columns = b.shape.dims() == 2 && b.x.how.dim == 1 && w->is_cut() && w->x.how.dim != 0;
+    if (in_columns && expected.whole() && all_.rule_of(b).how.divided != division::chunk) return;
     const std::string thing = starred(b.name), weight = starred(w->name);
     const bool between_experts = b.shape.dims() == 2 && b.x.how.dim == 0 && expected.dim != 0;
     finding& f = findings(to_).add(between_experts ? finding_kind::cut_on_experts : finding_kind::bias_unlike_weight,
@@ -117,7 +120,7 @@ class cut_check {
     const bool is_norm = (g.leaf() == "weight" || g.leaf() == "bias") &&
                          (module.find("norm") != std::string_view::npos || module.starts_with("ln"));
     const std::string thing = starred(g.thing());
-    if (is_norm && g.is_cut()) {
+    if (is_norm && g.is_cut() && !all_.sums_of_squares(g)) {
       finding& f = findings(to_).add(finding_kind::norm_over_cut_axis, severity::error, g, thing);
       f.text = thing + " is of a norm over " + std::to_string(g.shape[0]) + " elements, and " + as(g) +
                " leaves each rank a part of it: its mean would be another on each";

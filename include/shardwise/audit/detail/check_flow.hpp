@@ -129,6 +129,7 @@ class flow_check {
 
   void look_at_groups(const linked& l) {
     const audited &p = *l.producer, &c = *l.consumer;
+    if (p.x.how.unequal != 0) return;  // the plan says what each group is
     const std::size_t out = p.shape[l.out], in = c.shape[l.in];
     const std::string_view leaf = leaf_of(p.thing());
     int parts = 1;
@@ -212,7 +213,8 @@ class flow_check {
       unlike(g, "a product", usual.empty() ? "the style of its neighbours" : usual);
       return true;
     }
-    // [out, in, width]: colwise means the last dim but one, which are the input channels.
+    // [out, in, width]: colwise means the last dim but one, which are the input channels, unless it says `convolution`.
+    if (all_.rule_of(g).how.channels_first) return false;
     const bool kernel = dims > 3 || (dims == 3 && g.shape[2] <= 16 && g.leaf() == "weight");
     if (!of_table && kernel && !products_.is_producer(g) && !products_.is_consumer(g)) {
       unlike(g, "the kernel of a convolution, which is cut on dim " + std::to_string(g.x.how.dim),
@@ -272,6 +274,7 @@ class flow_check {
     std::set<std::string> sums;
     std::set<std::string> told;
     for (const audited& g : all_.groups) {
+      if (all_.sums_of_squares(g)) sums.insert(starred(g.module()));
       if (!g.is_cut() || g.shape.dims() < 2 || !makes_sum(g)) continue;
       std::string_view at = g.module();
       const style* by = nullptr;

@@ -77,6 +77,12 @@ class facts {
     const std::uint16_t r = module_rule(path);
     return r == no_rule || !rules[r].how.has_module_half() ? nullptr : &rules[r].how;
   }
+  /// A norm over features that the ranks share: each has the scale of its own, and the module's step adds up their
+  /// squares.
+  bool sums_of_squares(const audited& g) const {
+    const style* step = g.is_cut() && g.shape.dims() == 1 ? module_style(g.module()) : nullptr;
+    return step != nullptr && step->kind == style_kind::all_reduce;
+  }
 
   plan_view rules;
   int tp;

@@ -48,6 +48,7 @@ class products {
   spread output_of(const audited& g, std::size_t out) const {
     if (!g.is_cut()) return spread::whole;
     if (const style* step = step_of(g)) {
+      if (step->facts().output == placement(partial<>{})) return spread::partial;
       return step->facts().output == placement(replicated{}) ? spread::whole : spread::cut;
     }
     const auto dim = static_cast<std::size_t>(g.x.how.dim);

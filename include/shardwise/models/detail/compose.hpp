@@ -7,6 +7,7 @@
 #include "shardwise/detail/list.hpp"
 #include "shardwise/detail/words.hpp"
 #include "shardwise/models/bases.hpp"
+#include "shardwise/models/by_head.hpp"
 #include "shardwise/models/classes.hpp"
 
 namespace shardwise {
@@ -99,6 +100,21 @@ inline void compose_whole(composition& out, const models::model_class& c, const 
     out.add(models::blocks::whole_towers, "", false);
   }
   if (c.head.size() == 0) out.add(models::blocks::whole_head, "", false);
+}
+
+inline const models::by_head_class* find_by_head(std::string_view architecture, std::string_view model_type) {
+  for (const models::by_head_class& c : models::by_head::table) {
+    if (c.architecture == architecture && c.model_type == model_type) return &c;
+  }
+  return nullptr;
+}
+/// Our own plan, with a row for everything.
+inline void compose_by_head(composition& out, const models::by_head_class& c) {
+  out.add(models::by_head::head, "", false);
+  out.add(models::by_head::embedding, c.text, false);
+  out.add(c.text_model, c.text, false);
+  out.add(c.others, "", false);
+  out.add(models::blocks::whole_everywhere, c.text, false);
 }
 
 }  // namespace detail
