@@ -4,6 +4,7 @@
 // IWYU pragma: begin_exports
 #include "shardwise/plan/export.hpp"
 #include "shardwise/plan/import.hpp"
+#include "shardwise/plan/lora.hpp"
 #include "shardwise/plan/plan.hpp"
 #include "shardwise/plan/rule.hpp"
 #include "shardwise/plan/style.hpp"
