@@ -399,10 +399,11 @@ struct replicated_with_grad_allreduce_t
     : style_tag<style_kind::replicated_with_grad_allreduce, replicated, replicated, replicated> {};
 /// In inference the same as `replicate`.
 struct mla_kv_a_proj_t : style_tag<style_kind::mla_kv_a_proj, replicated, replicated, replicated> {};
-/// A norm between cut sequences: its parameters are whole, its input and output are cut on dim 1. `run` does not do it.
+/// A norm between cut sequences, [batch, tokens, features]: its parameters are whole, its input and output are cut on
+/// dim 1. `run` does not do it: run/sequence_parallel.hpp has the tokens of a whole batch cut, for any plan.
 struct sequence_parallel_t : style_tag<style_kind::sequence_parallel, sharded<1>, sharded<1>, sharded<1>> {};
-/// An expert that hands its input on: each rank's own arithmetic divides it by the number of ranks, so that the sum over
-/// the ranks, which the experts' module makes, is the input. Says nothing of parameters.
+/// An expert that hands its input on: each rank's own arithmetic divides it by the number of ranks, so that the sum
+/// over the ranks, which the experts' module makes, is the input. Says nothing of parameters.
 struct moe_identity_expert_t : style_tag<style_kind::moe_identity_expert, replicated, partial<>, partial<>> {};
 /// [experts, ...] is cut on the experts, whole ones, which divide exactly: rank r of n has experts r E/n to
 /// (r + 1) E/n. Of parameters only: the module that owns them is `ep_dispatch_experts`.
