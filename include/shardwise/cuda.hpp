@@ -7,6 +7,7 @@
 #include "shardwise/cuda/error.hpp"
 #include "shardwise/cuda/event.hpp"
 #include "shardwise/cuda/load.hpp"
+#include "shardwise/cuda/logits_memory.hpp"
 #include "shardwise/cuda/permute.hpp"
 #include "shardwise/cuda/pinned.hpp"
 #include "shardwise/cuda/staging.hpp"

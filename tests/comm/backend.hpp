@@ -6,18 +6,21 @@
 #include <span>
 
 #include "shardwise/comm/communicator.hpp"
+#include "shardwise/run/logits_memory.hpp"
 #include "support.hpp"
 
 namespace comm_test {
 
 /// What a runner says of the memory that its communicator works on. All ranks' are of one kind.
 ///   make(type, count, shift)  a `buffer`, or `mirrored<Memory>`, `shift` bytes away from the usual alignment
+///   logits_memory             what policies of logits in such memory need
 ///   wait(stream)              returns when what was put on the stream is done
 ///   any_alignment             false: a shift is a multiple of the element's size, as on a GPU
 ///   in_place_on_some_ranks    true: all_reduce may be in place on one rank and not on another
 ///   board()                   optional: ints, one for each rank, that all ranks share
 template <class B>
 concept backend = requires(B& b, sw::dtype type, std::size_t n) {
+  typename B::logits_memory;
   b.make(type, n, n).address();
   { B::any_alignment } -> std::convertible_to<bool>;
   { B::in_place_on_some_ranks } -> std::convertible_to<bool>;
@@ -27,6 +30,7 @@ concept backend = requires(B& b, sw::dtype type, std::size_t n) {
 class host_backend {
  public:
   static constexpr bool any_alignment = true, in_place_on_some_ranks = true;
+  using logits_memory = sw::logits_memory;
   explicit host_backend(int* board) : board_(board) {}
   buffer make(sw::dtype type, std::size_t count, std::size_t shift) const { return buffer(type, count, shift); }
   void wait(sw::host_stream) const {}
@@ -64,6 +68,7 @@ template <backend B, class C>
 class place {
  public:
   using stream_type = typename C::stream_type;
+  using logits_memory = typename B::logits_memory;
   place(B& backend, C& comm, stream_type s) : c(comm), stream(s), backend_(backend) {}
 
   C& c;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cases.hpp"
+#include "logits_case.hpp"
 
 namespace comm_test {
 
@@ -47,7 +48,7 @@ std::vector<named_case<B, C>> suite() {
     }
   };
   static constexpr sw::dtype large_types[] = {sw::dtype::f32, sw::dtype::bf16}, ints[] = {sw::dtype::i32},
-                             floats[] = {sw::dtype::f32};
+                             floats[] = {sw::dtype::f32}, logits_types[] = {sw::dtype::f32, sw::dtype::bf16};
   const auto add_all = [&](std::span<const sw::dtype> reduced_types, std::span<const sw::dtype> moved_types,
                            std::span<const std::size_t> counts) {
     add(all_reduce_case{}, reduced_types, counts);
@@ -65,6 +66,7 @@ std::vector<named_case<B, C>> suite() {
   add(split_case{}, ints, small_sizes);
   add(independent_parts_case{}, floats, small_sizes);
   add(empty_case{}, floats, small_sizes);
+  add(logits_case{}, logits_types, small_sizes);
   if constexpr (requires(B & b) { b.board(); }) {
     cases.push_back({barrier_case::name,
                      [](B& b, C& c, stream_type stream, sw::dtype, std::span<const std::size_t>) {

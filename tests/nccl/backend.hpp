@@ -21,6 +21,7 @@ class device_bytes : public shardwise::cuda::device_memory {
 class device_backend {
  public:
   static constexpr bool any_alignment = false, in_place_on_some_ranks = false;
+  using logits_memory = shardwise::cuda::logits_memory;
   explicit device_backend(shardwise::nccl::communicator& whole) : whole_(whole) {}
   comm_test::mirrored<device_bytes> make(shardwise::dtype type, std::size_t count, std::size_t shift) const {
     return {type, count, shift};

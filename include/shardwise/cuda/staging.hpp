@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "shardwise/cuda/detail/done_within.hpp"
 #include "shardwise/cuda/detail/fill_threads.hpp"
 #include "shardwise/cuda/detail/relaxed_capture.hpp"
 #include "shardwise/cuda/device.hpp"
@@ -154,16 +155,10 @@ class staging {
     dirty_ = false;
   }
   void wait(const event& copied) {
-    const detail::relaxed_capture other_streams;
-    const auto until = std::chrono::steady_clock::now() + options_.deadline;
-    while (!copied.done()) {
-      if (std::chrono::steady_clock::now() >= until) {
-        late_ = true;
-        detail::fail(cudaErrorNotReady, "cudaEventQuery", " of the copies of a load, for ", options_.deadline.count(),
-                     " ms: does the stream wait for a collective that never ends?");
-      }
-      std::this_thread::yield();
-    }
+    if (detail::done_within(copied, options_.deadline)) return;
+    late_ = true;
+    detail::fail(cudaErrorNotReady, "cudaEventQuery", " of the copies of a load, for ", options_.deadline.count(),
+                 " ms: does the stream wait for a collective that never ends?");
   }
 
   stream_ref stream_;
