@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "shardwise/audit.hpp"
 #include "shardwise/checkpoint/config.hpp"
@@ -79,14 +80,19 @@ inline sw::imported_plan read_plan(const std::string& path) {
 }
 
 // The plan with the model's expert-parallel one over the same ranks, as Hugging Face has it: that one has its modules
-// and all below them.
+// and all below them. Hugging Face deals as many experts to each rank; in a plan of ours the first ranks may have one
+// more.
 inline void share_experts(chosen_plan& plan, const sw::checkpoint::config& config) {
   const sw::plan_view experts = sw::models::hf_ep_plan(config);
   if (experts.size() == 0) {
     throw sw::plan_error("--ep: there is no expert-parallel plan for a ", config.model_type(), "; leave --ep out");
   }
+  std::vector<sw::rule> rows(experts.begin(), experts.end());
+  for (sw::rule& r : rows) {
+    if (plan.kind == chosen_plan::automatic && r.how.kind == sw::style_kind::grouped_gemm) r.how = r.how.uneven();
+  }
   if (!plan.own) plan.own.emplace().add(plan.rules);
-  plan.own->leave_to(experts).add(experts);
+  plan.own->leave_to(experts).add({rows.data(), rows.size()});
   plan.rules = *plan.own;
   plan.name += " with whole experts";
 }

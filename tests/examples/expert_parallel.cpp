@@ -29,6 +29,21 @@ TEST_CASE("with whole experts on each rank logits, tokens and local tensors are 
   }
 }
 
+TEST_CASE("experts that do not divide are dealt unevenly by a plan of ours, and refused by Hugging Face's",
+          "[examples]") {
+  const golden_model& g = golden_of("gpt_oss");  // its attention is whole, so that any number of ranks may share it
+  for (const std::string how : {"masked", "all_to_all"}) {
+    for (const char* ep : {"3", "5"}) {
+      INFO(how << " over " << ep);
+      const std::string options = std::string(" --ep ") + ep + " --ep-dispatch " + how;
+      CHECK(run_prompt(g, options).difference <= g.tolerance);
+      const outcome r = run(g.at(g.prompt() + options + " --plan hf"));
+      CHECK(r.refused());
+      CHECK_THAT(r.err, ContainsSubstring("legal sizes: 1, 2, 4, 8"));
+    }
+  }
+}
+
 TEST_CASE("tokens are sent in four exchanges and a gather for each layer, in place of its sum", "[examples]") {
   // Ten tokens of 64 floats and four layers with experts, then three of one token.
   const auto stats = [](const std::string& how) {
