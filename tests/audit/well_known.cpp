@@ -4,6 +4,7 @@
 
 #include "catch.hpp"
 #include "shardwise/models/families.hpp"
+#include "shardwise/shard/shard.hpp"
 #include "text_model.hpp"
 
 namespace sw = shardwise;
@@ -47,6 +48,15 @@ TEST_CASE("the complete plan and that by head of well-known models are clean at 
       CHECK(said_when_unclean(audited(family.complete, m.tree, tp)) == "");
       if (family.by_head.size() != 0) CHECK(said_when_unclean(audited(family.by_head, m.tree, tp)) == "");
     }
+  }
+}
+
+TEST_CASE("by head a rank of eight holds an eighth of Qwen3.5-35B-A3B, its copies and all that is whole counted",
+          "[audit]") {
+  const text_model m = well_known_model("qwen3_5_35b_a3b");
+  const sw::sharding s = sw::shard(sw::models::by_head_plan(m.architecture, m.type), m.tree, {.tp = 8});
+  for (int rank = 0; rank < 8; ++rank) {
+    CHECK(static_cast<double>(s.bytes(rank)) <= 1.01 / 8 * static_cast<double>(m.tree.bytes()));
   }
 }
 
