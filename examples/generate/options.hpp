@@ -66,8 +66,9 @@ inline options parse_options(CLI::App& app, int argc, char** argv) {
       "MPI job), and shows what comes out.\n"
       "Every cut, every collective and every check of the plan is shardwise's; the engine has only local arithmetic.");
   app.footer(
-      "Plans: hf is Hugging Face's, as it is; auto is the same with everything it leaves whole said; by_head is our "
-      "own, uneven and with fewer bytes and collectives; a FILE is\n"
+      "Plans: hf is Hugging Face's, as it is; by_head is our own, uneven and with fewer bytes and collectives; auto "
+      "is\n"
+      "by_head where there is one, else hf with everything it leaves whole said; a FILE is\n"
       "{\"pattern\": \"style\", ...},\n"
       "for example {\"model.layers.*.mlp.up_proj\": \"colwise\", \"model.visual.**\": \"replicate(no plan yet)\"}.\n"
       "Whatever a plan says, the answer is right or the plan is refused, before a weight is read.\n\n"

@@ -56,7 +56,7 @@ inline chosen_plan choose_plan(const std::string& name, const sw::checkpoint::co
   chosen_plan p;
   p.name = name;
   p.over = over;
-  p.hugging_face = name != "auto";
+  p.hugging_face = name != "auto" && name != "by_head";
   constexpr std::string_view file = "hf:";
   if (std::string_view(name).starts_with(file)) {
     p.file = read_plan(name.substr(file.size()), over);
@@ -68,8 +68,10 @@ inline chosen_plan choose_plan(const std::string& name, const sw::checkpoint::co
     p.rules = sw::models::hf_plan(config);
   } else if (name == "auto") {
     p.rules = sw::models::auto_plan(config);
+  } else if (name == "by_head") {
+    p.rules = sw::models::by_head_plan(config);
   } else {
-    throw sw::plan_error("the plan ", sw::detail::in_quotes(name), " is none of auto, hf and hf:FILE.json");
+    throw sw::plan_error("the plan ", sw::detail::in_quotes(name), " is none of auto, hf, by_head and hf:FILE.json");
   }
   return p;
 }

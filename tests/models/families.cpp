@@ -135,8 +135,12 @@ TEST_CASE("the complete plan is the same and speaks of every parameter", "[model
   }
 }
 
-TEST_CASE("a model without a plan by head is refused by name, with those that have one", "[models]") {
-  CHECK(sw::models::by_head_plan("LlamaForCausalLM", "llama").size() > 3);
+TEST_CASE("auto_plan is by head where there is such a plan, and else Hugging Face's with what it leaves whole",
+          "[models]") {
+  const sw::plan_view llama = sw::models::by_head_plan("LlamaForCausalLM", "llama");
+  CHECK(sw::models::auto_plan("LlamaForCausalLM", "llama").begin() == llama.begin());
+  const sw::models::family& mistral = sw::models::family_of("MistralForCausalLM", "mistral");
+  CHECK(sw::models::auto_plan("MistralForCausalLM", "mistral").begin() == mistral.complete.begin());
   CHECK_THROWS_MATCHES(sw::models::by_head_plan("MistralForCausalLM", "mistral"), sw::plan_error,
                        says("there is no plan by head for architecture 'MistralForCausalLM' with model_type 'mistral'; "
                             "there is one for llama, qwen2, "));

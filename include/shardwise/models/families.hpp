@@ -154,6 +154,7 @@ inline plan_view by_head_of(const models::family& f) {
   e.append(std::string_view("; take hf_plan, or compose one of shardwise/models/by_head_blocks.hpp"));
   raise(e);
 }
+inline plan_view best_of(const models::family& f) { return f.by_head.size() != 0 ? f.by_head : f.complete; }
 
 }  // namespace detail
 
@@ -212,13 +213,13 @@ template <class Config>
 plan_view by_head_plan(const Config& config) {
   return detail::by_head_of(family_of(config));
 }
-/// Hugging Face's merged plan, and every parameter spoken of.
+/// The best plan that there is for this model, by head where there is such a one; every parameter is spoken of.
 inline plan_view auto_plan(std::string_view architecture, std::string_view model_type) {
-  return family_of(architecture, model_type).complete;
+  return detail::best_of(family_of(architecture, model_type));
 }
 template <class Config>
 plan_view auto_plan(const Config& config) {
-  return family_of(config).complete;
+  return detail::best_of(family_of(config));
 }
 
 }  // namespace models

@@ -50,7 +50,7 @@ TEST_CASE("what is no model, no plan or no command is refused with exit code 2, 
   const std::vector<std::pair<std::string, std::string>> all = {
       {"cuts /no/such/model --tp 2", "/no/such/model cannot be opened"},
       {"cuts " + unknown + " --tp 2", "no plan is known for"},
-      {"cuts " + llama + " --tp 2 --plan best", "the plan 'best' is none of auto, hf and hf:FILE.json"},
+      {"cuts " + llama + " --tp 2 --plan best", "the plan 'best' is none of auto, hf, by_head and hf:FILE.json"},
       {"cuts " + llama + " --tp 2 --plan hf:/no/such/plan", "/no/such/plan cannot be opened"},
       {"cuts " + llama + " --tp 2 --plan " + not_json, "a.json is not valid JSON"},
       {"cuts " + llama + " --tp 2 --plan " + not_style, "b.json: unknown style 'colwize'; did you mean 'colwise'?"},
@@ -127,11 +127,11 @@ TEST_CASE("what is refused of a plan is told in its place, with exit code 1") {
 TEST_CASE("a plan that is printed in JSON cuts as the plan that was asked for, fed back as a file") {
   const temporary_folder folder;
   for (const std::string& model : {qwen, llama}) {
-    const outcome rows = run("plan " + model + " --json");
+    const outcome rows = run("plan " + model + " --plan hf --json");
     REQUIRE(rows.exit == 0);
     CHECK(rows.err.empty());
     const std::string file = folder.write("plan.json", rows.out);
-    const outcome own = run("cuts " + model + " --tp 4 --json"),
+    const outcome own = run("cuts " + model + " --plan hf --tp 4 --json"),
                   fed = run("cuts " + model + " --tp 4 --json --plan hf:" + file);
     CHECK(own.exit == 0);
     CHECK(own.out == fed.out);
