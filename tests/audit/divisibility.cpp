@@ -22,7 +22,7 @@ TEST_CASE("heads that do not divide are found in a plan that knows nothing of he
   const sw::audit_report r = right_plan().audit(decoder(), 8);
   CHECK(line(r, finding_kind::cut_inside_head) ==
         "error: model.layers.*.self_attn.{k_proj,v_proj} have 4 key/value heads, 8 ranks: a head is cut in pieces, and "
-        "legal sizes are 1, 2, 4; use tp 4, or store each key/value head 2 times, so that there are 8 of them");
+        "legal sizes are 1, 2, 4; use tp 4, or a plan by head, which has each key/value head on 2 ranks");
   CHECK(r.find(finding_kind::cut_inside_head)->count == 4);
   CHECK(r.count(sw::severity::error) == 1);
 
@@ -69,8 +69,9 @@ TEST_CASE("what a plan of ours says of units, groups and elements has one form w
   const sw::audit_report r = sw::audit(plan, m.tree(), 4);
   const auto of = [&](const char* subject) { return line(r, finding_kind::does_not_divide, subject); };
   CHECK(of("k") ==
-        "error: k has 2 key/value heads, 4 ranks: legal sizes are 1, 2; use tp 2, or store each key/value head 2 "
-        "times, so that there are 4 of them");
+        "error: k has 2 key/value heads, 4 ranks: legal sizes are 1, 2; use tp 2, or a plan by head, which has each "
+        "key/value "
+        "head on 2 ranks");
   CHECK(of("lm_head") ==
         "error: lm_head has 32001 rows of the vocabulary, 4 ranks: legal sizes are 1, 3; use tp 3, or pad to 32004 "
         "rows of the vocabulary (3 more)");

@@ -89,7 +89,7 @@ lm_head.weight 262144x2816
      "huggingface/transformers#48307 NVIDIA/TensorRT-LLM#4308", "qwen3_235b_a22b", "", "", 8,
      shardwise::finding_kind::cut_inside_head,
      "error: model.layers.*.self_attn.{k_proj,v_proj} have 4 key/value heads, 8 ranks: a head is cut in pieces, and "
-     "legal sizes are 1, 2, 4; use tp 4, or store each key/value head 2 times, so that there are 8 of them",
+     "legal sizes are 1, 2, 4; use tp 4, or a plan by head, which has each key/value head on 2 ranks",
      4},
     {"52 or 40 attention heads on 3 ranks, found after minutes of load", "vllm-project/vllm#414 vllm-project/vllm#596",
      "", R"(num_attention_heads = 52

@@ -133,7 +133,7 @@ TEST_CASE("more ranks than key/value heads: a head is cut in pieces", "[audit]")
   const auto wrong = said_of("qwen3_235b_a22b", 8, "");
   CHECK(line_of(wrong, sw::finding_kind::cut_inside_head) ==
         "error: model.layers.*.self_attn.{k_proj,v_proj} have 4 key/value heads, 8 ranks: a head is cut in pieces, and "
-        "legal sizes are 1, 2, 4; use tp 4, or store each key/value head 2 times, so that there are 8 of them");
+        "legal sizes are 1, 2, 4; use tp 4, or a plan by head, which has each key/value head on 2 ranks");
   CHECK(said_of("qwen3_235b_a22b", 4, "").clean());
 }
 

@@ -53,6 +53,8 @@ enum class finding_kind : std::uint8_t {
   reduced_twice,         ///< a sum of what is whole already: as many times too large as there are ranks
   logits_width,          ///< each rank has only its part of the vocabulary's scores
   gathered_to_be_cut,    ///< gathered only for the next module to take its part of it
+  dealt_unlike,          ///< parts of one head are dealt to different ranks
+  whole_as_planned,      ///< the plan lets it be whole at this number of ranks, over which it does not divide
 };
 /// As JSON and tests write it: "does-not-divide". Stable.
 constexpr std::string_view name_of(finding_kind k) {
@@ -64,8 +66,9 @@ constexpr std::string_view name_of(finding_kind k) {
       "packed-cut-plainly", "groups-unlike",        "bias-unlike-weight",  "vector-cut",
       "cut-on-experts",     "module-unlike-weight", "style-unlike-module", "norm-over-cut-axis",
       "tied-unlike",        "whole-input",          "cut-input",           "never-reduced",
-      "reduced-twice",      "logits-width",         "gathered-to-be-cut"};
-  static_assert(sizeof names / sizeof names[0] == static_cast<std::size_t>(finding_kind::gathered_to_be_cut) + 1);
+      "reduced-twice",      "logits-width",         "gathered-to-be-cut",  "dealt-unlike",
+      "whole-as-planned"};
+  static_assert(sizeof names / sizeof names[0] == static_cast<std::size_t>(finding_kind::whole_as_planned) + 1);
   return names[static_cast<std::size_t>(k)];
 }
 

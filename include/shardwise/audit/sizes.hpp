@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // At which numbers of ranks a plan can be used, and what each rank needs and sends there.
 #pragma once
+#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -79,7 +80,7 @@ class size_calculator {
         whole_ += bytes;
         continue;
       }
-      add({p.what.how, extent, bytes / extent});
+      add({p.what.how, extent, bytes / extent, p.what.sizes[p.what.size_count - 1].whole_if_refused});
     }
     for (const collective_class& c : s.collectives()) {
       if (c.features == 0) unknown_ = true;
@@ -97,6 +98,7 @@ class size_calculator {
     r.logits = logits(tp);
     if (tp == 1) return r;
     for (const collective_class& c : survey_.collectives()) {
+      if (!survey_.acts_at(c.module, tp)) continue;
       const std::size_t modules = survey_.modules()[c.module].count;
       const std::size_t bytes = c.features * size_of(options_.activations);
       r.collectives += modules * c.calls;
@@ -122,10 +124,15 @@ class size_calculator {
   struct spread {
     cut how;
     std::size_t extent, bytes_each;
+    bool whole_if_refused;
+    std::size_t on(int rank, int tp) const {
+      if (whole_if_refused && fault_of(how, extent, tp) != cut_fault::none) return extent * bytes_each;
+      return pieces_of(how, extent, tp, rank).size() * bytes_each;
+    }
   };
   void add(const spread& s) {
     for (spread& known : spreads_) {
-      if (known.extent == s.extent && known.how.deals_like(s.how)) {
+      if (known.extent == s.extent && known.whole_if_refused == s.whole_if_refused && known.how.deals_like(s.how)) {
         known.bytes_each += s.bytes_each;
         return;
       }
@@ -133,9 +140,14 @@ class size_calculator {
     spreads_.push_back(s);
   }
   std::size_t weights(int tp) const {
-    std::size_t n = whole_;
-    for (const spread& s : spreads_) n += most_of(s.how, s.extent, tp) * s.bytes_each;
-    return n;
+    // Where units are copied, the first rank need not hold most.
+    std::size_t most = 0;
+    for (int rank = 0; rank < (legal_.deals_unequally() ? tp : 1); ++rank) {
+      std::size_t n = whole_;
+      for (const spread& s : spreads_) n += s.on(rank, tp);
+      most = std::max(most, n);
+    }
+    return most;
   }
   std::size_t logits(int tp) const {
     if (head_ == tree::npos) return 0;

@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <cstddef>
 #include <string>
+#include <vector>
 
 #include "shardwise/audit/detail/check_cuts.hpp"
 #include "shardwise/audit/detail/check_flow.hpp"
+#include "shardwise/audit/detail/check_heads.hpp"
 #include "shardwise/audit/detail/check_rules.hpp"
 #include "shardwise/audit/detail/check_sizes.hpp"
 #include "shardwise/audit/detail/check_whole.hpp"
@@ -33,6 +35,8 @@ inline audit_report report_of(const survey& s, int tp, const audit_options& opti
     return r;
   }
   const facts all(s, tp, options);
+  // Where units are copied, the first rank need not hold most; beyond some number of ranks it is near enough.
+  std::vector<std::size_t> on(static_cast<std::size_t>(std::min(tp, 64)));
   for (const audited& g : all.groups) {
     if (g.tied()) continue;
     if (g.is_cut()) {
@@ -40,14 +44,16 @@ inline audit_report report_of(const survey& s, int tp, const audit_options& opti
     } else {
       r.whole_bytes += g.bytes();
     }
-    const auto on = [&](int rank) {
-      return g.count * local_shape_of(g.x.how, g.shape, tp, rank).elements() * size_of(g.type);
-    };
-    r.rank_bytes += on(0);
-    r.least_rank_bytes += on(tp - 1);
+    for (std::size_t i = 0; i < on.size(); ++i) {
+      const int rank = i + 1 == on.size() ? tp - 1 : static_cast<int>(i);
+      on[i] += g.count * local_shape_of(g.x.how, g.shape, tp, rank).elements() * size_of(g.type);
+    }
   }
+  r.rank_bytes = *std::max_element(on.begin(), on.end());
+  r.least_rank_bytes = *std::min_element(on.begin(), on.end());
   if (tp > 1) {
     for (const collective_class& c : s.collectives()) {
+      if (!s.acts_at(c.module, tp)) continue;
       const std::size_t calls = c.calls * s.modules()[c.module].count;
       (c.op == collective::all_reduce ? r.all_reduces : r.gathers) += calls;
     }
@@ -58,6 +64,7 @@ inline audit_report report_of(const survey& s, int tp, const audit_options& opti
   size_check(all, r).run();
   cut_check(all, between, r).run();
   flow_check(all, between, r).run();
+  head_check(all, between, r).run();
   std::stable_sort(r.findings.begin(), r.findings.end(), [](const finding& a, const finding& b) {
     return a.severity != b.severity ? a.severity > b.severity : a.bytes > b.bytes;
   });

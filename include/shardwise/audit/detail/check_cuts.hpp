@@ -37,7 +37,7 @@ class cut_check {
   std::string as(const audited& g) const { return std::string(all_.style_of(g)); }
 
   void look_at_tie(const audited& alias, const audited& kept) {
-    const bool same = alias.x.how.dim == kept.x.how.dim && alias.x.how.groups == kept.x.how.groups;
+    const bool same = alias.x.how == kept.x.how;
     // A name without a rule has no step; where the other is cut, its module would work with a part unawares.
     if (same && (alias.x.covered() == kept.x.covered() || !alias.is_cut())) return;
     finding& f = findings(to_).add(finding_kind::tied_unlike, severity::error, alias, starred(alias.thing()));
@@ -230,6 +230,7 @@ class cut_check {
     if (g.shape.dims() < 2 || module == nullptr || !module->has_parameter_half()) return;
     const cut expected = cut_by(*module, g.shape.dims(), false).how;
     if (expected.dim == g.x.how.dim && expected.groups == g.x.how.groups) return;
+    if (!g.is_cut() && module->whole_if_refused && g.x.covered() && all_.rule_of(g).how.whole_if_refused) return;
     finding& f = findings(to_).add(finding_kind::module_unlike_weight, severity::error, g, starred(g.name));
     f.text = f.subject + " is cut by " + as(g) + ", unlike its module, whose rule is " + std::string(module->name()) +
              ": the module's step would not fit";

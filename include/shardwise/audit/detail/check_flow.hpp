@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "shardwise/audit/detail/check_sizes.hpp"
@@ -273,6 +274,7 @@ class flow_check {
   void look_at_sums() {
     std::set<std::string> sums;
     std::set<std::string> told;
+    std::vector<std::pair<const audited*, std::string_view>> ends;  // of blocks, and where their sums are reduced
     for (const audited& g : all_.groups) {
       if (all_.sums_of_squares(g)) sums.insert(starred(g.module()));
       if (!g.is_cut() || g.shape.dims() < 2 || !makes_sum(g)) continue;
@@ -286,10 +288,12 @@ class flow_check {
       }
       if (by != nullptr) {
         sums.insert(starred(at));
+        if (products_.is_consumer(g)) ends.push_back({&g, at});
       } else if (told.insert(starred(g.module())).second) {
         report_no_sum(g);
       }
     }
+    for (const auto& [g, at] : ends) look_above(*g, at, sums, told);
     std::set<std::string> seen;
     for (const audited& g : all_.groups) {
       for (std::string_view at = g.module(); !at.empty(); at = module_of(at)) {
@@ -300,6 +304,29 @@ class flow_check {
           report_two_sums(g, starred(at), *how);
         }
       }
+    }
+  }
+
+  // The end of a block that is reduced at `at`, and again with what is added to it above.
+  void look_above(const audited& g, std::string_view at, const std::set<std::string>& sums,
+                  std::set<std::string>& told) {
+    while (!at.empty()) {
+      at = module_of(at);
+      const style* above = all_.module_style(at);
+      if (above == nullptr || above->facts().cut != cut_of::no_half || above->facts().then != collective::all_reduce) {
+        continue;
+      }
+      if (sums.count(starred(at)) == 0) return;  // it adds up nothing else, and is said to
+      const std::string thing = starred(g.leaf() == "weight" ? g.thing() : g.name);
+      if (!told.insert("twice " + thing).second) return;
+      finding& f = findings(to_).add(finding_kind::reduced_twice, severity::error, g, thing);
+      f.text = thing + " (" + as(g) + ") is added up over the ranks, and its module " + starred(at) + " (" +
+               std::string(above->name()) + ") adds up the sum again: it is " + std::to_string(all_.tp) +
+               " times too large";
+      f.fix = g.leaf() == "weight"
+                  ? "make it rowwise_partial_output, or leave out the row of " + starred(at)
+                  : "make " + starred(g.module()) + " partial_output, or leave out the row of " + starred(at);
+      return;
     }
   }
 

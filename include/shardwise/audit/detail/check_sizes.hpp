@@ -117,7 +117,10 @@ class size_check {
 
   void run() {
     for (const audited& g : all_.groups) {
-      if (!g.is_cut()) continue;
+      if (!g.is_cut()) {
+        whole_as_planned(g);
+        continue;
+      }
       if (g.x.why == refusal::does_not_divide) {
         for (std::size_t i = 0; i < g.x.size_count; ++i) {
           if (g.x.fault(i, all_.tp) != cut_fault::none) take(refused_, g, g.x.sizes[i]);
@@ -196,6 +199,14 @@ class size_check {
   void report_refused(const failed& f) {
     const auto fits = [&](int tp) { return f.size.fault(tp) == cut_fault::none; };
     finding& out = start(finding_kind::does_not_divide, f);
+    if (f.size.how.pair != pairing::none || f.size.how.unequal != 0 || f.size.how.tile != 0 ||
+        f.size.how.divided == division::uneven) {
+      error e("");
+      append_fault(e, f.size, all_.tp);
+      out.text = out.subject + std::string(has(f)) + std::string(e.text()) + ": legal sizes are " + legal_sizes(fits);
+      out.fix = "use tp " + std::to_string(size_below(all_.tp, fits));
+      return;
+    }
     const std::size_t groups = f.size.how.groups, ranks = static_cast<std::size_t>(all_.tp);
     const std::size_t n = f.size.how.units != 0 ? f.size.how.units : f.size.extent / groups;
     const std::string words = unit_words(*f.first, f.size);
@@ -218,12 +229,24 @@ class size_check {
     out.fix = fix_of(n, words, f.size.unit, ranks, size_below(all_.tp, fits));
   }
 
+  // What a plan lets be whole where its units do not divide.
+  void whole_as_planned(const audited& g) {
+    if (g.x.size_count == 0 || g.shape.dims() < 2 || !g.x.sizes[g.x.size_count - 1].whole_if_refused) return;
+    const std::string thing = starred(g.thing());
+    finding& f = findings(to_).add(finding_kind::whole_as_planned, severity::note, g, thing);
+    f.bytes = g.bytes() - g.bytes() / static_cast<std::size_t>(all_.tp);
+    error e("");
+    append_fault(e, g.x.sizes[g.x.size_count - 1], all_.tp);
+    f.text = thing + " " + bytes_text(g.bytes()) + " is whole on " + std::to_string(all_.tp) +
+             " ranks, as the plan lets it be: " + std::string(e.text());
+    f.fix = "nothing, or use a number of ranks that divides";
+  }
+
   static std::string fix_of(std::size_t n, const std::string& words, std::string_view unit, std::size_t ranks,
                             int below) {
     std::string fix = "use tp " + std::to_string(below);
     if (unit.ends_with("num_key_value_heads") && ranks % n == 0) {
-      fix += ", or store each key/value head " + std::to_string(ranks / n) + " times, so that there are " +
-             std::to_string(ranks) + " of them";
+      fix += ", or a plan by head, which has each key/value head on " + std::to_string(ranks / n) + " ranks";
     } else {
       const std::size_t padded = (n + ranks - 1) / ranks * ranks;
       fix += ", or pad to " + std::to_string(padded) + " " + words + " (" + std::to_string(padded - n) + " more)";
@@ -233,7 +256,10 @@ class size_check {
 
   // Heads that the plan does not know of. True where they do not divide.
   bool by_head(const audited& g) {
-    if (!g.x.sizes[g.x.size_count - 1].unit.empty() || !stays_cut(all_.rules, g.name, g.x.who.rule)) return false;
+    const cut& c = g.x.how;
+    if (c.unequal != 0 || c.tile != 0 || !g.x.sizes[g.x.size_count - 1].unit.empty() ||
+        !stays_cut(all_.rules, g.name, g.x.who.rule))
+      return false;
     const heads_found h = heads_of(all_, g);
     if (h.heads == 0 || h.heads % static_cast<std::size_t>(all_.tp) == 0) return false;
     size_to_divide s{g.x.how, g.cut_extent(), h.field};
@@ -277,7 +303,7 @@ class size_check {
     if (g.shape.dims() < 2 || is_scale(g)) return;  // a scale goes with its weight's blocks
     const std::size_t first = pieces_of(g.x.how, g.cut_extent(), all_.tp, 0).size();
     const std::size_t last = pieces_of(g.x.how, g.cut_extent(), all_.tp, all_.tp - 1).size();
-    if (first == last) return;
+    if (first == last || g.x.how.divided == division::uneven) return;  // the plan says it, and the table of sizes too
     if (last != 0) {
       if (uneven_.empty()) first_uneven_ = &g;
       const std::string thing = starred(g.thing());

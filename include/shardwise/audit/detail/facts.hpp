@@ -75,7 +75,12 @@ class facts {
   /// The module half of the rule of a module: null where it has none that changes anything.
   const style* module_style(std::string_view path) const {
     const std::uint16_t r = module_rule(path);
-    return r == no_rule || !rules[r].how.has_module_half() ? nullptr : &rules[r].how;
+    if (r == no_rule || !rules[r].how.has_module_half()) return nullptr;
+    if (rules[r].how.whole_if_refused) {  // at this number of ranks it may be whole, and its step does nothing
+      const audited* weight = find(dotted(path, "weight"));
+      if (weight != nullptr && !weight->is_cut()) return nullptr;
+    }
+    return &rules[r].how;
   }
   /// A norm over features that the ranks share: each has the scale of its own, and the module's step adds up their
   /// squares.
@@ -119,6 +124,7 @@ class facts {
     g.kept = kept;
     if (g.x.covered() && g.x.why != refusal::tie) {
       if (!g.x.refused() && !g.x.divides(tp)) g.x.why = refusal::does_not_divide;
+      if (!g.x.refused()) g.x.how = g.x.how_at(tp);
       g.level = matches_parameter(rules[g.x.who.rule], split_name(g.name));
     }
     groups.push_back(std::move(g));

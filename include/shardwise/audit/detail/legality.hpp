@@ -58,7 +58,15 @@ class legality {
     return "it consists of " + std::to_string(coarsest.extent / c.groups) + " elements" + of_groups +
            (c.divided == division::chunk ? ", dealt as torch.chunk does" : "");
   }
-  /// True where some rank gets more than another, as torch.chunk deals: of anything, or of one parameter.
+  /// Does the plan deal anything so that the first rank need not have most?
+  bool deals_unequally() const {
+    for (const constraint& c : constraints_) {
+      if (c.size.how.divided == division::uneven || c.size.how.pair != pairing::none || c.size.how.unequal != 0)
+        return true;
+    }
+    return false;
+  }
+  /// True where some rank gets more than another, as torch.chunk or `uneven` deals: of anything, or of one parameter.
   bool uneven_at(int tp) const {
     for (const constraint& c : constraints_) {
       if (uneven(c.size, tp)) return true;
@@ -79,6 +87,12 @@ class legality {
 
   static bool uneven(const size_to_divide& size, int tp) {
     const cut& how = size.how;
+    if (how.divided == division::uneven && size.extent != 0 && size.fault(tp) == cut_fault::none) {
+      const std::size_t first = size.how_at(tp).whole() ? 0 : pieces_of(how, size.extent, tp, 0).size();
+      for (int r = 1; r < tp && first != 0; ++r) {
+        if (pieces_of(how, size.extent, tp, r).size() != first) return true;
+      }
+    }
     if (how.divided != division::chunk || how.units != 0 || size.extent == 0) return false;
     return size.extent % how.groups != 0 || size.extent / how.groups % static_cast<std::size_t>(tp) != 0;
   }
@@ -142,7 +156,7 @@ class legality {
   // The two refusals below are `shard`'s.
   void check_tie(const parameter_class& p) {
     const parameter_class& kept = survey_.parameters()[p.alias_of];
-    if (p.what.how.dim == kept.what.how.dim && p.what.how.groups == kept.what.how.groups) return;
+    if (p.what.how == kept.what.how) return;
     never('\'' + std::string(p.name) + "' and '" + std::string(kept.name) +
           "' are tied, one storage, and the plan cuts them in two ways");
   }

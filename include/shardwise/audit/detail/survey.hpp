@@ -102,6 +102,13 @@ class survey {
     return s == nullptr ? collective::none : s->facts().then;
   }
 
+  /// Does a module's step do anything at this number of ranks? Not where its weight then is whole: `style::or_whole`.
+  bool acts_at(std::size_t module, int tp) const {
+    const style* step = step_of(module);
+    if (step == nullptr || !step->whole_if_refused || modules_[module].matrix == tree::npos) return step != nullptr;
+    return !parameters_[modules_[module].matrix].what.how_at(tp).whole();
+  }
+
  private:
   // Does a rule tell layers apart?
   bool rules_name_numbers() const {
