@@ -249,8 +249,8 @@ TEST_CASE("stacks of experts, rotary halves and shares are their definitions, an
   plain qkv = add("qkv.weight", {16, 3}), bias = add("qkv.bias", {16});
   const plain w13 = add("w13", {2, 6, 3});
   const std::vector<conversion> rules = {
-      stack("experts.*.w1", "experts.*.w3").into("gate_up"),
-      stack("experts.*.w2").into("text.down", "vision.down"),  // the first three of five, and the last two
+      convert::stack("experts.*.w1", "experts.*.w3").into("gate_up"),
+      convert::stack("experts.*.w2").into("text.down", "vision.down"),  // the first three of five, and the last two
       split("qkv").by("heads", "kv", "kv").halved_by_head("heads", 1).into("q", "k", "v"),
       deinterleave("w13").along(1).into("w1", "w3"),
   };

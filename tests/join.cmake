@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+# Test files share the headers that they include and the inline functions that they call, and most of the time that they
+# take to compile goes there. So a build from nothing compiles several of them as one object, each in a namespace of its
+# own, and with what all of them include in front, where it is at home. Whoever compiles through a launcher (ccache) is
+# likely to change one file at a time, and gets one object for each.
+set(joined ON)
+if(CMAKE_CXX_COMPILER_LAUNCHER)
+  set(joined OFF)
+endif()
+option(SHARDWISE_JOIN_TESTS "Compile several test files as one object" ${joined})
+
+# shardwise_join(RESULT NAME FILES_PER_OBJECT FILE...): the sources to compile in place of the FILEs.
+function(shardwise_join result name files_per_object)
+  set(alone "")
+  set(together "")
+  foreach(source IN LISTS ARGN)
+    get_filename_component(source ${source} ABSOLUTE)
+    file(STRINGS ${source} global REGEX "^(#if|template <>|namespace (shardwise|std)|int main)|operator (new|delete)")
+    if(global OR NOT SHARDWISE_JOIN_TESTS)
+      list(APPEND alone ${source})  # it opens a namespace that is there already, or includes by a condition
+    else()
+      list(APPEND together ${source})
+      set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${source})  # for what it includes
+    endif()
+  endforeach()
+
+  list(LENGTH together files)
+  math(EXPR objects "(${files} + ${files_per_object} - 1) / ${files_per_object}")
+  foreach(object RANGE 1 ${objects})
+    set(includes_${object} "")
+    set(text_${object} "")
+  endforeach()
+  set(number 0)
+  foreach(source IN LISTS together)
+    math(EXPR object "${number} % ${objects} + 1")
+    math(EXPR number "${number} + 1")
+    get_filename_component(folder ${source} DIRECTORY)
+    file(STRINGS ${source} lines REGEX "^#include ")
+    foreach(line IN LISTS lines)
+      string(REGEX REPLACE "^#include \"(.+)\".*" "${folder}/\\1" beside "${line}")
+      if(EXISTS ${beside})
+        set(line "#include \"${beside}\"")
+      endif()
+      list(APPEND includes_${object} "${line}")
+    endforeach()
+    string(APPEND text_${object} "namespace joined_${number} {\n#include \"${source}\"\n}\n")
+  endforeach()
+  if(together)
+    foreach(object RANGE 1 ${objects})
+      list(REMOVE_DUPLICATES includes_${object})
+      list(JOIN includes_${object} "\n" includes)
+      set(source ${CMAKE_CURRENT_BINARY_DIR}/joined/${name}_${object}.cpp)
+      file(CONFIGURE OUTPUT ${source} CONTENT "${includes}\n${text_${object}}" @ONLY)
+      list(APPEND alone ${source})
+    endforeach()
+  endif()
+  set(${result} ${alone} PARENT_SCOPE)
+endfunction()
