@@ -16,8 +16,10 @@ function(shardwise_join result name files_per_object)
   foreach(source IN LISTS ARGN)
     get_filename_component(source ${source} ABSOLUTE)
     file(STRINGS ${source} global REGEX "^(#if|template <>|namespace (shardwise|std)|int main)|operator (new|delete)")
-    if(global OR NOT SHARDWISE_JOIN_TESTS)
-      list(APPEND alone ${source})  # it opens a namespace that is there already, or includes by a condition
+    string(REGEX REPLACE "\\.cpp$" ".hpp" header ${source})
+    if(global OR EXISTS ${header} OR NOT SHARDWISE_JOIN_TESTS)
+      # It opens a namespace that is there already, includes by a condition, or defines what its header declares.
+      list(APPEND alone ${source})
     else()
       list(APPEND together ${source})
       set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${source})  # for what it includes

@@ -391,9 +391,12 @@ TEST_CASE("the destructor ends at its deadline, whatever hangs", "[nccl][faults]
               if (kind == 0 && host.rank() == 1) host.barrier();  // stands elsewhere while rank 0 waits for it
               {
                 gpu_rank gone = std::move(comm);
-                // A blocking one is left to NCCL, and ends when the other rank has come after all.
-                if (kind == 0 && (host.rank() == 0 || blocking)) call(gone, "all_reduce", x.data(), stream);
-                if (kind == 0 && host.rank() == 1 && blocking) gone.wait(stream);
+                // A blocking one is left to NCCL, and ends when the other rank has come after all. On a busy machine
+                // the deadline may be over before: it is the end that counts.
+                (void)error_of([&] {
+                  if (kind == 0 && (host.rank() == 0 || blocking)) call(gone, "all_reduce", x.data(), stream);
+                  if (kind == 0 && host.rank() == 1 && blocking) gone.wait(stream);
+                });
               }
               if (kind != 0 || host.rank() == 0) host.barrier();
               return 0;
