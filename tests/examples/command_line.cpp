@@ -89,7 +89,7 @@ TEST_CASE("every refusal is one sentence on stderr and exit code 1", "[examples]
       {llama + "--tokens -1", "token id -1"},
       {llama + "--tokens 1 --tp 0", "--tp"},
       {llama + "--tokens 1 --tp 1,2 --logits x", "one size at a time"},
-      {llama + "--tokens 1 --tp 8", "legal sizes: 1, 2, 4"},
+      {llama + "--tokens 1 --tp 8 --plan hf", "legal sizes: 1, 2, 4"},
       {llama + "--tokens 1 --plan nowhere.json", "nowhere.json"},
       {llama + "--inputs nowhere.json", "nowhere.json"},
       {llama + json("{"), "in1.json"},
