@@ -279,7 +279,7 @@ TEST_CASE("a plan file that is none is refused with its name", "[examples]") {
   CHECK_THAT(refusal(R"({"lm_head": "colwize"})"), ContainsSubstring("did you mean 'colwise'?"));
   CHECK_THAT(refusal(R"({"model..x.**": "colwise"})"), ContainsSubstring("'model..x.**'"));
   CHECK_THAT(refusal(R"({"lm_head": "colwise", "lm_head": "rowwise"})"), ContainsSubstring("two styles"));
-  CHECK_THAT(run(g.at(g.prompt() + " --plan nowhere.json")).err, ContainsSubstring("auto, hf or a JSON file"));
+  CHECK_THAT(run(g.at(g.prompt() + " --plan nowhere.json")).err, ContainsSubstring("auto, hf, by_head or a JSON file"));
 }
 
 }  // namespace
