@@ -97,8 +97,7 @@ TEST_CASE("sizes at which a rank's heads would be read unequally often are refus
   CHECK(uneven(16, 2).refusal(3).find(
             "16 heads with 2 kv_heads over 3 ranks (rank 1 would read one of these 2 times and another 3)") !=
         std::string::npos);
-  CHECK(uneven(20, 4).refusal(5).find("(rank 1 would read one of these 1 times and another 3)") !=
-        std::string::npos);
+  CHECK(uneven(20, 4).refusal(5).find("(rank 1 would read one of these 1 times and another 3)") != std::string::npos);
   CHECK(attention{20, 4}.refusal(5).find("legal sizes: 1, 2, 4, 10, 20") != std::string::npos);
   CHECK(uneven(9, 3).refusal(10).find("9 heads over 10 ranks (some would get none)") != std::string::npos);
   CHECK(attention{10, 4}.refusal(1).find("10 heads, which are no multiple of 4 kv_heads") != std::string::npos);
