@@ -15,8 +15,8 @@ function(shardwise_join result name files_per_object)
   set(together "")
   foreach(source IN LISTS ARGN)
     get_filename_component(source ${source} ABSOLUTE)
-    file(STRINGS ${source} global REGEX
-      "^(#if|template <>|namespace (shardwise|std)|int main|[A-Za-z_:&* ]+[ &*][a-z_]+::[a-z_]+\\()|operator (new|delete)")
+    file(STRINGS ${source} global REGEX "^(#if|template <>|namespace (shardwise|std)|int main)|operator (new|delete)")
+    string(REGEX REPLACE "\\.cpp$" ".hpp" header ${source})
     if(global OR EXISTS ${header} OR NOT SHARDWISE_JOIN_TESTS)
       # It opens a namespace that is there already, includes by a condition, or defines what its header declares.
       list(APPEND alone ${source})
