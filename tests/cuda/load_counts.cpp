@@ -181,12 +181,12 @@ TEST_CASE("permute on a stream is one copy for each segment, and nothing waits")
   const sw::cuda::device_memory from(3 * 10 * 4), to(3 * 10 * 4);
   const sw::tensor_view out(to.data(), dtype::f32, {3, 10});
   fake_gpu::reset_counts();
-  sw::permute(sw::gathered(from.data(), dtype::f32, {3, 10, 4, false}), out, stream);
+  sw::permute(sw::gathered(from.data(), dtype::f32, {3, 10, 4, 2, 2, false}), out, stream);
   CHECK(fake_gpu::calls("cudaMemcpy2DAsync") == 3);
-  sw::permute(sw::gathered(from.data(), dtype::f32, {3, 10, 4, true}), out, stream);
+  sw::permute(sw::gathered(from.data(), dtype::f32, {3, 10, 4, 2, 2, true}), out, stream);
   CHECK(fake_gpu::calls("cudaMemcpy2DAsync") == 4);
-  sw::permute(sw::gathered(from.data(), dtype::f32, {0, 10, 4, false}), tensor_view(to.data(), dtype::f32, {0, 10}),
-              stream);
+  sw::permute(sw::gathered(from.data(), dtype::f32, {0, 10, 4, 2, 2, false}),
+              tensor_view(to.data(), dtype::f32, {0, 10}), stream);
   CHECK(fake_gpu::calls("cudaMemcpy2DAsync") == 4);
   CHECK(fake_gpu::counted().synchronisations == 0);
 }

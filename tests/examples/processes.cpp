@@ -63,7 +63,7 @@ TEST_CASE("what no process can do is refused once, and ends them all", "[mpi]") 
   const std::string llama = golden_of("llama").at("--tokens 1,2,3 ");
   is_refused(2, llama + "--tp 3", "--tp 3 is not the number of processes, which is 2");
   is_refused(2, llama + "--tp 1,2", "--tp 1 is not the number of processes, which is 2");
-  is_refused(4, golden_model{"llama_kv2"}.at("--tokens 1,2,3"), "2 key/value heads over 4 ranks");
+  is_refused(4, golden_model{"llama_kv2"}.at("--tokens 1,2,3 --plan hf"), "2 key/value heads over 4 ranks");
   is_refused(2, llama + "--no-such-option", "--no-such-option");
   is_refused(2, golden_model{"nothing"}.at(""), "config.json cannot be opened");
   is_refused(2, llama + "--expect '" + golden("llama/expected.safetensors") + "'", "--expect has 32 rows");
