@@ -146,6 +146,7 @@ TEST_CASE("tiles and unequal groups that do not add up are refused with their si
   const auto refusal = [](const sw::style& how, std::size_t extent) -> std::string {
     sw::tree model;
     model.add("m.weight", sw::dtype::u8, {extent, 2}).config("", "h", 4).config("", "k", 2).config("", "d", 3);
+    model.config("", "huge", 0xffffffff).config("", "one", 1);
     const sw::rule rule("m", how);
     try {
       (void)sw::shard({&rule, 1}, model, {.tp = 2});
@@ -159,8 +160,49 @@ TEST_CASE("tiles and unequal groups that do not add up are refused with their si
   CHECK(refusal(sw::colwise.tiles(4), 16).empty());
   const sw::style qkv = sw::colwise.groups(sw::heads("h"), sw::heads("k"), sw::heads("k").of("d"));
   CHECK(refusal(qkv, 4 * 2 + 2 * 2 + 2 * 3).empty());
+  // Sizes whose sum is 2^64 + 2: no arithmetic of theirs comes round to a size that fits.
+  const sw::feature_group huge = sw::heads("huge").of("huge");
+  CHECK(refusal(sw::colwise.groups(huge, sw::heads("huge").of("k"), sw::heads("d").of("one")), 2)
+            .find("2 elements in groups of ") != std::string::npos);
   CHECK(refusal(qkv, 4 * 2 + 2 * 2 + 2 * 3 + 1).find("19 elements in groups of 4 h of 2 + 2 k of 2 + 2 k of 3") !=
         std::string::npos);
+}
+
+TEST_CASE("interleaved groups repeat for each key head, whichever of them have units of it", "[shard]") {
+  // Qwen3-Next's in_proj_ba of 2 key heads and 6 value heads, which transformers views as [2, 3 b + 3 a]:
+  // b0 b1 b2 a0 a1 a2 | b3 b4 b5 a3 a4 a5.
+  sw::tree model;
+  model.add("ba.weight", sw::dtype::u8, {12, 1}).config("", "values", 6).config("", "keys", 2).config("", "other", 3);
+  const sw::feature_group value = sw::heads("values").reading("keys");
+  const sw::rule rule("ba", sw::colwise.groups(value, value).interleaved());
+  using rows = std::vector<std::vector<std::size_t>>;
+  const auto rows_at = [&](int tp) {
+    const sw::sharding s = sw::shard({&rule, 1}, model, {.tp = tp});
+    rows out;
+    for (int r = 0; r < tp; ++r) {
+      out.emplace_back();
+      for (const sw::box& b : s.slices_of(0, r)) {
+        for (std::size_t i = 0; i < b.extent[0]; ++i) out.back().push_back(b.offset[0] + i);
+      }
+    }
+    return out;
+  };
+  CHECK(rows_at(2) == rows{{0, 1, 2, 3, 4, 5}, {6, 7, 8, 9, 10, 11}});
+  CHECK(rows_at(6) == rows{{0, 3}, {1, 4}, {2, 5}, {6, 9}, {7, 10}, {8, 11}});
+  CHECK(rows_at(3) == rows{{0, 1, 3, 4}, {2, 5, 6, 9}, {7, 8, 10, 11}});
+
+  const sw::rule apart("ba",
+                       sw::colwise.groups(sw::heads("values"), sw::heads("values").reading("keys")).interleaved());
+  const sw::rule unlike("ba", sw::colwise.groups(value, sw::heads("values").reading("other")).interleaved());
+  for (const sw::rule* r : {&apart, &unlike}) {
+    std::string why;
+    try {
+      (void)sw::shard({r, 1}, model, {.tp = 2});
+    } catch (const sw::shard_error& e) {
+      why = e.what();
+    }
+    CHECK(why.find("interleaved groups, which are not all of the same heads") != std::string::npos);
+  }
 }
 
 namespace {
@@ -215,7 +257,7 @@ struct layout_trial {
     const auto unit = [&](std::size_t g, std::size_t u) {
       for (std::size_t e = 0; e < width[g]; ++e) out.push_back(reads[g] ? reader_owner[u] : read_owners[u]);
     };
-    const std::size_t blocks = interleaved ? fewest() : 1;
+    const std::size_t blocks = interleaved ? read : 1;  // the units that others read; all, where nothing is paired
     for (std::size_t b = 0; b < blocks; ++b) {
       for (std::size_t g = 0; g < reads.size(); ++g) {
         const std::size_t n = (reads[g] ? readers : read) / blocks;
@@ -224,7 +266,6 @@ struct layout_trial {
     }
     return out;
   }
-  std::size_t fewest() const { return std::find(reads.begin(), reads.end(), false) == reads.end() ? readers : read; }
   /// The style, made of the words that a plan has for it.
   sw::style style() const {
     sw::style s = sw::colwise;

@@ -255,7 +255,8 @@ struct style {
     s.group_count = s.unequal_groups;
     return s;
   }
-  /// The groups repeat within each unit of the group with the fewest: per key head q|k|v|z.
+  /// The groups repeat within each unit that others read, or, where none are paired, within each unit: per key head
+  /// q|k|v|z, or b|a of the value heads that read it. All are of the same heads.
   constexpr style interleaved() const {
     if (unequal_groups == 0 || !stays_cut()) detail::interleaved_groups_are_unequal_ones();
     style s = *this;

@@ -245,6 +245,9 @@ inline void append_fault(error& e, const size_to_divide& s, int tp) {
     }
     return;
   }
+  if (fault == cut_fault::interleaved) {
+    return put(text("interleaved groups, which are not all of the same heads: pair each with the others'"));
+  }
   if (fault == cut_fault::units && s.how.tile != 0) {
     return put(s.extent / groups, text(" elements in tiles of "), std::size_t{s.how.tile});
   }

@@ -38,7 +38,7 @@ struct cut {
   pairing pair = pairing::none;  ///< of the units of equal groups
   std::uint32_t tile = 0;        ///< elements of a unit; 0: see `units`
   std::uint8_t unequal = 0;      ///< 0, or the number of `group`s, which are the groups then
-  bool interleaved = false;      ///< the unequal groups repeat within each unit of that with the fewest
+  bool interleaved = false;      ///< the unequal groups repeat within each unit that others read: a key head
   unequal_group group[max_unequal_groups]{};
 
   constexpr bool whole() const { return dim < 0; }
@@ -127,6 +127,7 @@ constexpr std::size_t read_of(const dealt_units& d) { return d.pair == pairing::
 enum class cut_fault : std::uint8_t {
   none,
   groups,       ///< the extent is no multiple of the number of groups; or not what the unequal ones are together
+  interleaved,  ///< groups that repeat within each other are not of the same heads
   units,        ///< a group is no multiple of the number of units
   pairs,        ///< the units are no multiple of those that they read, or are read by
   ranks,        ///< the units (or elements) of a group do not divide over the ranks
@@ -160,19 +161,36 @@ constexpr cut_fault fault_of_dealing(const dealt_units& d, std::size_t elements,
   return cut_fault::none;
 }
 
-/// How many times the groups repeat within each other: the units of the one with the fewest.
+/// How many times interleaved groups repeat: once for each unit that others read, or, where none are paired, for each
+/// unit.
 constexpr std::size_t blocks_of(const cut& c) {
-  std::size_t n = c.group[0].units;
-  for (std::size_t g = 1; g < c.unequal; ++g) n = c.group[g].units < n ? c.group[g].units : n;
-  return n;
+  const dealt_units d = c.group[0].dealt();
+  return d.pair == pairing::none ? d.units : read_of(d);
+}
+/// Are all of the same heads, so that each block is dealt as one? Then a rank has all of its blocks but the first and
+/// the last whole, and where it has parts of blocks, of two at most.
+constexpr bool of_the_same_heads(const cut& c) {
+  const dealt_units first = c.group[0].dealt();
+  for (std::size_t g = 1; g < c.unequal; ++g) {
+    const dealt_units d = c.group[g].dealt();
+    if ((d.pair == pairing::none) != (first.pair == pairing::none)) return false;
+    if (d.pair == pairing::none ? d.units != first.units
+                                : readers_of(d) != readers_of(first) || read_of(d) != read_of(first)) {
+      return false;
+    }
+  }
+  return true;
 }
 
 constexpr cut_fault fault_of_unequal(const cut& c, std::size_t extent, int ranks) {
-  std::size_t together = 0;
-  for (std::size_t g = 0; g < c.unequal; ++g) together += c.group[g].extent();
-  if (together != extent) return cut_fault::groups;
+  std::size_t left = extent;
   for (std::size_t g = 0; g < c.unequal; ++g) {
-    if (c.interleaved && c.group[g].units % blocks_of(c) != 0) return cut_fault::pairs;
+    if (c.group[g].extent() > left) return cut_fault::groups;  // numbers of a config may be of any size
+    left -= c.group[g].extent();
+  }
+  if (left != 0) return cut_fault::groups;
+  if (c.interleaved && !of_the_same_heads(c)) return cut_fault::interleaved;
+  for (std::size_t g = 0; g < c.unequal; ++g) {
     const cut_fault f = fault_of_dealing(c.group[g].dealt(), 0, c.divided, ranks);
     if (f != cut_fault::none) return f;
   }
