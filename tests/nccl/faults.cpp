@@ -54,9 +54,10 @@ struct verdict {
   clock_type::duration took{};
 };
 
-// Every rank does `body(comm, p, stream)` and waits; then it tries another call.
-template <class Body>
-std::vector<verdict> run(int ranks, const sw::nccl::options& opts, Body body) {
+// Every rank does `body(comm, p, stream)` and waits, then tries another call, and then does `last(rank)`, before it
+// frees what its stream may still work on.
+template <class Body, class Last>
+std::vector<verdict> run(int ranks, const sw::nccl::options& opts, Body body, Last last) {
   return on_gpus(ranks, opts, [&](gpu_rank& comm, cudaStream_t stream, host_rank&) {
     const floats x(64, 1);
     verdict v;
@@ -68,8 +69,14 @@ std::vector<verdict> run(int ranks, const sw::nccl::options& opts, Body body) {
     v.took = clock_type::now() - start;
     if (!comm.healthy())
       v.later = error_of([&] { comm.all_reduce(x.data(), x.data(), 1, sw::dtype::f32, sw::reduction::sum, stream); });
+    last(comm.rank());
     return v;
   });
+}
+
+template <class Body>
+std::vector<verdict> run(int ranks, const sw::nccl::options& opts, Body body) {
+  return run(ranks, opts, body, [](int) {});
 }
 
 std::string place(const std::string& name, int rank, int ranks) {
@@ -241,14 +248,19 @@ TEST_CASE("an abort that hangs is not waited for, and the error says so", "[nccl
     fake_gpu::clear_injections();
     // Until the faults are cleared: any time would be over before a thread on a busy machine looked at the clock.
     fake_gpu::inject({.function = "ncclCommAbort", .nth = 1, .rank = 0, .what = fake_gpu::action::hang});
-    const auto told = run(2, opts, [&](gpu_rank& comm, float* p, cudaStream_t s) {
-      if (comm.rank() == 0) call(comm, "all_reduce", p, s);
-      if (comm.rank() == 1) {
-        std::this_thread::sleep_for(30ms);
-        comm.abort();
-        comm.wait(s);
-      }
-    });
+    const auto told = run(
+        2, opts,
+        [&](gpu_rank& comm, float* p, cudaStream_t s) {
+          if (comm.rank() == 0) call(comm, "all_reduce", p, s);
+          if (comm.rank() == 1) {
+            std::this_thread::sleep_for(30ms);
+            comm.abort();
+            comm.wait(s);
+          }
+        },
+        [](int rank) {  // the collective ends with the abort, and the memory waits for it
+          if (rank == 0) fake_gpu::clear_injections();
+        });
     REQUIRE(flaw(told[0], 0, 2, opts.deadline,
                  "; ncclCommAbort did not come back within 5 ms, and goes on in a thread of its own") == "");
     REQUIRE(flaw(told[1], 1, 2, opts.deadline, "the communicator was aborted by a call") == "");
