@@ -52,9 +52,9 @@ struct command_line {
   CLI::Option* ranks(CLI::App* sub, const char* name, int& to, const char* what) {
     return sub->add_option(name, to, what)->check(CLI::Range(1, 65536))->type_name("N");
   }
-  CLI::Option* plan(CLI::App* sub, const char* what = "The plan: auto, hf, or a file of Hugging Face's form") {
+  CLI::Option* plan(CLI::App* sub, const char* what = "The plan: auto, by_head, hf, or a file of Hugging Face's form") {
     return sub->add_option("--plan", o.plans, what)
-        ->type_name("auto|hf|hf:FILE.json")
+        ->type_name("auto|by_head|hf|hf:FILE.json")
         ->allow_extra_args(false)  // what follows a blank is the next argument
         ->expected(1);
   }
@@ -72,7 +72,8 @@ inline options parse_options(CLI::App& app, int argc, char** argv) {
   app.footer(
       "MODEL is a folder with config.json and safetensors files, of which only the headers are read, or a JSON file\n"
       "{\"config\": {...}, \"parameters\": [{\"name\", \"shape\", \"dtype\"}]} (dtype missing: BF16).\n\n"
-      "Plans: auto is the best that shardwise has for the model, with all that it leaves whole said; hf is Hugging "
+      "Plans: auto is the best that shardwise has for the model, with all that it leaves whole said: by_head where "
+      "there is one,\nwhich cuts between heads and copies those that ranks share, else Hugging Face's; hf is Hugging "
       "Face's, as it is;\nhf:FILE.json is {\"pattern\": \"style\"} as transformers takes it, matched and cut as "
       "there.\n\n"
       "Exit code: 0 nothing found, 1 findings, 2 bad input.\n\n"

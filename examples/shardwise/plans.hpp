@@ -49,8 +49,8 @@ inline sw::imported_plan read_plan(const std::filesystem::path& path, sw::parall
   return plan;
 }
 
-/// `auto`, `hf` or `hf:FILE.json`; of expert-parallel plans `auto` is `hf`. Throws `sw::error` for a model that has no
-/// plan, and for a file that is none.
+/// `auto`, `by_head`, `hf` or `hf:FILE.json`; of expert-parallel plans `auto` is `hf`. Throws `sw::error` for a model
+/// that has no plan, and for a file that is none.
 inline chosen_plan choose_plan(const std::string& name, const sw::checkpoint::config& config,
                                sw::parallelism over = sw::parallelism::tensor) {
   chosen_plan p;
@@ -71,7 +71,7 @@ inline chosen_plan choose_plan(const std::string& name, const sw::checkpoint::co
   } else if (name == "by_head") {
     p.rules = sw::models::by_head_plan(config);
   } else {
-    throw sw::plan_error("the plan ", sw::detail::in_quotes(name), " is none of auto, hf, by_head and hf:FILE.json");
+    throw sw::plan_error("the plan ", sw::detail::in_quotes(name), " is none of auto, by_head, hf and hf:FILE.json");
   }
   return p;
 }

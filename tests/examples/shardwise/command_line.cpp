@@ -2,6 +2,7 @@
 // The program `shardwise`: what it prints where, and its exit codes.
 #include <simdjson.h>
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <utility>
@@ -50,7 +51,7 @@ TEST_CASE("what is no model, no plan or no command is refused with exit code 2, 
   const std::vector<std::pair<std::string, std::string>> all = {
       {"cuts /no/such/model --tp 2", "/no/such/model cannot be opened"},
       {"cuts " + unknown + " --tp 2", "no plan is known for"},
-      {"cuts " + llama + " --tp 2 --plan best", "the plan 'best' is none of auto, hf, by_head and hf:FILE.json"},
+      {"cuts " + llama + " --tp 2 --plan best", "the plan 'best' is none of auto, by_head, hf and hf:FILE.json"},
       {"cuts " + llama + " --tp 2 --plan hf:/no/such/plan", "/no/such/plan cannot be opened"},
       {"cuts " + llama + " --tp 2 --plan " + not_json, "a.json is not valid JSON"},
       {"cuts " + llama + " --tp 2 --plan " + not_style, "b.json: unknown style 'colwize'; did you mean 'colwise'?"},
@@ -91,7 +92,8 @@ TEST_CASE("help is on stdout, teaches plans and exit codes, and is no error") {
   const outcome all = run("--help");
   CHECK(all.exit == 0);
   CHECK(all.err.empty());
-  for (const char* word : {"check", "plan", "cuts", "hf:FILE.json", "Exit code: 0 nothing found, 1 findings, 2 bad"}) {
+  for (const char* word :
+       {"check", "plan", "cuts", "by_head where", "hf:FILE.json", "Exit code: 0 nothing found, 1 findings, 2 bad"}) {
     CHECK_THAT(all.out, ContainsSubstring(word));
   }
   CHECK_THAT(run("check --help").out, ContainsSubstring("shardwise check MODEL --tp 8"));
@@ -172,6 +174,37 @@ TEST_CASE(
   CHECK(differ.exit == 1);
   CHECK_THAT(differ.out, ContainsSubstring("lm_head.weight"));
   CHECK(run("diff " + llama + " --plan hf --tp 2").exit == 2);
+}
+
+TEST_CASE("the plan by_head cuts between heads where hf cuts them in pieces, and is what auto takes") {
+  const std::string heads = "layers.*.self_attn.{k_proj,v_proj} have 2 key/value heads, 4 ranks: a head is cut";
+  for (const std::string plan : {"auto", "by_head"}) {
+    const outcome right = run("check " + qwen + " --tp 4 --plan " + plan);
+    CHECK(right.exit == 0);
+    CHECK_THAT(right.out, !ContainsSubstring(heads));
+  }
+  const outcome pieces = run("check " + qwen + " --tp 4 --plan hf");
+  CHECK(pieces.exit == 1);
+  CHECK_THAT(pieces.out, ContainsSubstring(heads));
+
+  simdjson::dom::parser parser;
+  const outcome cuts = run("cuts " + qwen + " --tp 4 --plan by_head --json");
+  CHECK(cuts.exit == 0);
+  simdjson::dom::element all = parser.parse(cuts.out)["cuts"];
+  const std::string layers = "model.language_model.layers.";
+  // 2 key/value heads of 256 rows: two ranks have each.
+  CHECK(simdjson::minify(all[layers + "3.self_attn.k_proj.weight"]) ==
+        R"({"dim":0,"intervals":[[[0,256]],[[0,256]],[[256,512]],[[256,512]]]})");
+  // 16 key heads, as many of the queries before them, and 32 value heads behind, of 128 rows: a quarter of each.
+  CHECK(simdjson::minify(all[layers + "0.linear_attn.in_proj_qkv.weight"]["intervals"].at(1)) ==
+        "[[512,1024],[2560,3072],[5120,6144]]");
+
+  // One in each mixer and each MoE block of 40 layers, in both halves of 27 vision blocks, in the merger and the
+  // embedding, and the gather of the logits.
+  const outcome differ = run("diff " + qwen + " --plan hf --plan by_head --tp 8 --json");
+  CHECK(differ.exit == 1);
+  const simdjson::dom::element by_head = parser.parse(differ.out)["b"];
+  CHECK(std::int64_t(by_head["collectives"]) == 2 * 40 + 2 * 27 + 1 + 1 + 1);
 }
 
 TEST_CASE("a picture is written as SVG or as a page, by the name of the file") {
