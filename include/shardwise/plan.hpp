@@ -8,4 +8,5 @@
 #include "shardwise/plan/plan.hpp"
 #include "shardwise/plan/rule.hpp"
 #include "shardwise/plan/style.hpp"
+#include "shardwise/plan/style_table.hpp"
 // IWYU pragma: end_exports
