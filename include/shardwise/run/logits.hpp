@@ -175,7 +175,7 @@ inline std::size_t logits_bytes(const step& s, const logits_policy& wanted, std:
   const std::size_t vocabulary = detail::vocabulary_of(s, s.extent, options);
   std::vector<interval> columns;
   detail::ids_of_ranks(s, vocabulary, columns);
-  const std::size_t widest = detail::logits_job::widest(columns);
+  const std::size_t widest = detail::logits_terms::widest_of(columns);
   const detail::logits_message shape(wanted, rows, widest);
   std::size_t words = rows * shape.words(columns, vocabulary);
   for (const std::uint32_t of_row : rounds) {
