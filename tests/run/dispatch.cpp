@@ -70,15 +70,7 @@ outcome exchange(const sw::sharding& s, sw::in_process_communicator& ranks, cons
 
 template <class F>
 std::vector<std::string> refusals(int ranks, F f) {
-  return sw::in_process(ranks,
-                        [&](sw::in_process_communicator& comm) -> std::string {
-                          try {
-                            f(comm);
-                          } catch (const sw::error& e) {
-                            return e.what();
-                          }
-                          return "";
-                        },
+  return sw::in_process(ranks, [&](sw::in_process_communicator& comm) { return support::refusal([&] { f(comm); }); },
                         {.deadline = std::chrono::seconds(20)});
 }
 

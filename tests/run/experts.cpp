@@ -12,20 +12,7 @@
 
 namespace sw = shardwise;
 using namespace experts_test;
-
-namespace {
-
-template <class F>
-std::string refusal(F&& f) {
-  try {
-    f();
-  } catch (const sw::error& e) {
-    return e.what();
-  }
-  return "";
-}
-
-}  // namespace
+using support::refusal;
 
 TEST_CASE("who holds which expert comes from the sharding", "[run]") {
   const sw::sharding dealt = sharding_of(12, 4), whole = sharding_of(12, 4, sw::replicate, sw::replicate);

@@ -14,6 +14,7 @@
 
 namespace sw = shardwise;
 using support::head;
+using support::refusal;
 
 namespace {
 
@@ -89,16 +90,6 @@ void check(std::size_t tokens, std::size_t columns, int tp, const sw::gather_opt
     CHECK(n.calls == 1);
     CHECK(n.bytes == tokens * columns * 4);
   }
-}
-
-template <class Error, class F>
-std::string refusal(F f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
 }
 
 }  // namespace

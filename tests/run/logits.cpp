@@ -18,6 +18,7 @@
 namespace sw = shardwise;
 using gathered_logits::row;
 using support::head;
+using support::refusal;
 
 namespace {
 
@@ -157,16 +158,6 @@ std::string flaws(C& ranks, const whole_logits& l, const sw::sharding& s, const 
     expect(wrong == 0, "way " + std::to_string(i) + " to sample");
   }
   return text;
-}
-
-template <class Error, class F>
-std::string refusal(F f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
 }
 
 }  // namespace

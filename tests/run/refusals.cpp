@@ -11,21 +11,12 @@
 
 namespace sw = shardwise;
 using support::claimed_rank;
+using support::refusal;
 using support::tensor;
 
 namespace {
 
 constexpr sw::host_stream stream;
-
-template <class Error, class F>
-std::string refusal(F&& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
-}
 
 /// A model of one module "m" [10, 10] with a style, and a module "whole" that no rule cuts.
 sw::sharding sharding_of(const sw::style& how, int tp) {

@@ -3,10 +3,12 @@
 #pragma once
 #include <cstddef>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "shardwise/comm/communicator.hpp"
+#include "shardwise/error.hpp"
 #include "shardwise/model/tensor_view.hpp"
 #include "shardwise/shard/shard.hpp"
 #include "shardwise/shard/sharding.hpp"
@@ -86,6 +88,17 @@ inline sw::sharding head(std::size_t columns, int tp, sw::division divided = sw:
   how.divided = divided;
   const sw::rule rule("lm_head", how);
   return sw::shard({&rule, 1}, t, {.tp = tp});
+}
+
+/// What `f` throws says this; "" if it throws nothing.
+template <class Error = sw::error, class F>
+std::string refusal(F&& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "";
 }
 
 /// A rank of some group, as far as its number goes: for what is refused before any collective.
