@@ -95,7 +95,8 @@ TEST_CASE("the rank that holds most need not be the first where heads are copied
 }
 
 TEST_CASE("heads that are dealt unlike those that they belong to are named", "[audit]") {
-  const sw::tree model = small_model();
+  sw::tree model = small_model();
+  model.config("", "more_heads", 6);  // over 4 ranks the second one's read both key/value heads, and of 4 heads not
   struct row {
     const char* pattern;
     sw::style how;
@@ -111,6 +112,8 @@ TEST_CASE("heads that are dealt unlike those that they belong to are named", "[a
       {"layers.*.self_attn.o_proj", sw::rowwise.uneven(), 2, finding_kind::dealt_unlike, "layers.*.self_attn.k_proj"},
       {"layers.*.self_attn.{k,v}_proj", sw::colwise.uneven(), 4, finding_kind::dealt_unlike,
        "layers.*.self_attn.k_proj"},
+      {"layers.*.self_attn.{k,v}_proj", sw::colwise.units("num_key_value_heads").read_by("more_heads").uneven(), 4,
+       finding_kind::dealt_unlike, "layers.*.self_attn.k_proj"},
   };
   for (const row& r : rows) {
     INFO(r.pattern << " at tp " << r.tp);
