@@ -9,10 +9,12 @@
 
 #include "shardwise/checkpoint/config.hpp"
 #include "shardwise/checkpoint/conversion.hpp"
-#include "shardwise/checkpoint/conversions/multimodal.hpp"
+#include "shardwise/checkpoint/conversions/audio.hpp"
+#include "shardwise/checkpoint/conversions/detection.hpp"
 #include "shardwise/checkpoint/conversions/not_supported.hpp"
 #include "shardwise/checkpoint/conversions/text.hpp"
 #include "shardwise/checkpoint/conversions/vision.hpp"
+#include "shardwise/checkpoint/conversions/vision_language.hpp"
 #include "shardwise/detail/words.hpp"
 
 namespace shardwise {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The rules of text models, after Hugging Face 5.23.0.
+// The rules of models of text alone, and of one of time series, after Hugging Face 5.23.0.
 #pragma once
 #include "shardwise/checkpoint/conversions/experts.hpp"
 
@@ -368,6 +368,11 @@ inline constexpr auto qwen4_exp_text = rules({
                                        rules({
                                            concat("ngram_embedding.shard_*.weight").into("ngram_embedding.weight"),
                                        });
+
+inline constexpr auto timesfm2_5 = rules({
+    rename("ff0", "fc1"),
+    rename("ff1", "fc2"),
+});
 
 }  // namespace conversions
 }  // namespace checkpoint
