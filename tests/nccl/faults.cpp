@@ -56,8 +56,8 @@ struct verdict {
 
 // Every rank does `body(comm, p, stream)` and waits, then tries another call, and then does `last(rank)`, before it
 // frees what its stream may still work on.
-template <class Body, class Last>
-std::vector<verdict> run(int ranks, const sw::nccl::options& opts, Body body, Last last) {
+template <class Body, class Last = decltype([](int) {})>
+std::vector<verdict> run(int ranks, const sw::nccl::options& opts, Body body, Last last = {}) {
   return on_gpus(ranks, opts, [&](gpu_rank& comm, cudaStream_t stream, host_rank&) {
     const floats x(64, 1);
     verdict v;
@@ -72,11 +72,6 @@ std::vector<verdict> run(int ranks, const sw::nccl::options& opts, Body body, La
     last(comm.rank());
     return v;
   });
-}
-
-template <class Body>
-std::vector<verdict> run(int ranks, const sw::nccl::options& opts, Body body) {
-  return run(ranks, opts, body, [](int) {});
 }
 
 std::string place(const std::string& name, int rank, int ranks) {

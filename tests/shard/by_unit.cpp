@@ -142,18 +142,23 @@ TEST_CASE("a convolution's output features are dim 0", "[shard]") {
   CHECK(s.local_shape(1, 2) == sw::tensor_shape{2});
 }
 
+namespace {
+std::string refusal_of(const sw::rule& rule, const sw::tree& model) {
+  try {
+    (void)sw::shard({&rule, 1}, model, {.tp = 2});
+  } catch (const sw::shard_error& e) {
+    return e.what();
+  }
+  return "";
+}
+}  // namespace
+
 TEST_CASE("tiles and unequal groups that do not add up are refused with their sizes", "[shard]") {
-  const auto refusal = [](const sw::style& how, std::size_t extent) -> std::string {
+  const auto refusal = [](const sw::style& how, std::size_t extent) {
     sw::tree model;
     model.add("m.weight", sw::dtype::u8, {extent, 2}).config("", "h", 4).config("", "k", 2).config("", "d", 3);
     model.config("", "huge", 0xffffffff).config("", "one", 1);
-    const sw::rule rule("m", how);
-    try {
-      (void)sw::shard({&rule, 1}, model, {.tp = 2});
-    } catch (const sw::shard_error& e) {
-      return e.what();
-    }
-    return "";
+    return refusal_of({"m", how}, model);
   };
   CHECK(refusal(sw::colwise.tiles(4), 6).find("6 elements in tiles of 4") != std::string::npos);
   CHECK(refusal(sw::colwise.tiles(4), 12).find("3 tiles over 2 ranks") != std::string::npos);
@@ -195,13 +200,7 @@ TEST_CASE("interleaved groups repeat for each key head, whichever of them have u
                        sw::colwise.groups(sw::heads("values"), sw::heads("values").reading("keys")).interleaved());
   const sw::rule unlike("ba", sw::colwise.groups(value, sw::heads("values").reading("other")).interleaved());
   for (const sw::rule* r : {&apart, &unlike}) {
-    std::string why;
-    try {
-      (void)sw::shard({r, 1}, model, {.tp = 2});
-    } catch (const sw::shard_error& e) {
-      why = e.what();
-    }
-    CHECK(why.find("interleaved groups, which are not all of the same heads") != std::string::npos);
+    CHECK(refusal_of(*r, model).find("interleaved groups, which are not all of the same heads") != std::string::npos);
   }
 }
 
