@@ -200,7 +200,8 @@ TEST_CASE("interleaved groups repeat for each key head, whichever of them have u
                        sw::colwise.groups(sw::heads("values"), sw::heads("values").reading("keys")).interleaved());
   const sw::rule unlike("ba", sw::colwise.groups(value, sw::heads("values").reading("other")).interleaved());
   for (const sw::rule* r : {&apart, &unlike}) {
-    CHECK(refusal_of(*r, model).find("interleaved groups, which are not all of the same heads") != std::string::npos);
+    CHECK(refusal_of(*r, model).find("interleaved groups of different heads: count all by one field") !=
+          std::string::npos);
   }
 }
 

@@ -246,7 +246,9 @@ inline void append_fault(error& e, const size_to_divide& s, int tp) {
     return;
   }
   if (fault == cut_fault::interleaved) {
-    return put(text("interleaved groups, which are not all of the same heads: pair each with the others'"));
+    return put(text(
+        "interleaved groups of different heads: count all by one field of the config, or pair each with the others by "
+        "reading and read_by"));
   }
   if (fault == cut_fault::units && s.how.tile != 0) {
     return put(s.extent / groups, text(" elements in tiles of "), std::size_t{s.how.tile});
