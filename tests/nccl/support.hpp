@@ -3,7 +3,7 @@
 #pragma once
 #include <dirent.h>
 #include <chrono>
-#include <functional>
+#include <concepts>
 #include <string>
 #include <thread>
 #include <type_traits>
@@ -26,17 +26,22 @@ using namespace std::chrono_literals;
 using gpu_rank = sw::nccl::communicator;
 using host_rank = sw::in_process_communicator;
 
-/// Every rank calls `f(comm, stream, host)`, where `host` is a communicator of the same ranks on the host; what they
-/// return, by rank. Assertions are for the main thread only.
-template <class F>
-auto on_gpus(int ranks, sw::nccl::options opts, F f) {
+/// Every rank calls `f(comm, stream, host)`, where `comm` has the options `opts_of(rank)` and `host` is a communicator
+/// of the same ranks on the host; what they return, by rank. Assertions are for the main thread only.
+template <std::invocable<int> OptionsOfRank, class F>
+auto on_gpus(int ranks, OptionsOfRank opts_of, F f) {
   return sw::in_process(ranks, [&](host_rank& host) {
     cu::set_device(host.rank());
     sw::communicator_rendezvous meeting(host);
-    gpu_rank comm = gpu_rank::create(meeting, opts);
+    gpu_rank comm = gpu_rank::create(meeting, opts_of(host.rank()));
     cu::stream stream;
     return f(comm, stream.get(), host);
   });
+}
+template <class F>
+auto on_gpus(int ranks, sw::nccl::options opts, F f) {
+  return on_gpus(
+      ranks, [&opts](int) { return opts; }, std::move(f));
 }
 
 inline bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
