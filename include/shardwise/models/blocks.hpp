@@ -97,6 +97,11 @@ inline constexpr auto whole_recurrence = plan({
     {"layers.*.linear_attn.{A_log,dt_bias}", replicate("the recurrence runs whole on every rank")},
 });
 
+/// A tower without a plan, beside the text model.
+inline constexpr auto whole_vision = plan({
+    {"visual.**", replicate("the vision tower has no plan: it runs whole on every rank")},
+});
+
 }  // namespace blocks
 
 /// As Hugging Face merges a plan: the head class's rule, then the base model's under its prefix, the embedding first.

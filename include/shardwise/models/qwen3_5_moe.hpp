@@ -12,10 +12,6 @@ inline constexpr auto base = blocks::attention + blocks::query_key_norm + blocks
                              blocks::gathered_linear_attention;
 /// What it leaves whole, with reasons.
 inline constexpr auto whole = blocks::whole_norms + blocks::whole_router + blocks::whole_recurrence;
-/// The vision tower, which has no plan.
-inline constexpr auto whole_vision = plan({
-    {"visual.**", replicate("the vision tower has no plan: it runs whole on every rank")},
-});
 
 /// Qwen3_5MoeForCausalLM, as Hugging Face has it.
 inline constexpr auto hf_for_causal_lm = merged(base, "model");
@@ -27,7 +23,7 @@ inline constexpr auto hf_for_conditional_generation = merged(base, "model.langua
 /// Qwen3_5MoeForConditionalGeneration, every parameter spoken of.
 inline constexpr auto for_conditional_generation = hf_for_conditional_generation +
                                                    whole.under("model.language_model").optional() +
-                                                   whole_vision.under("model").optional();
+                                                   blocks::whole_vision.under("model").optional();
 
 /// The base model's plan by head.
 inline constexpr auto by_head_base = by_head::attention.as_plan() + by_head::query_key_norm.as_plan() +
