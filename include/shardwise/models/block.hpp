@@ -17,23 +17,31 @@ struct block_row {
   constexpr block_row(const char* as_written, style s) : pattern(as_written), how(s) {}
 };
 
+template <std::size_t N>
+struct placed_block;
+
 /// `block({{"pattern", style}, ...})`: rows that are split where they are used.
 template <std::size_t N>
 struct block {
   block_row rows[N]{};
+  static constexpr std::size_t capacity = N;
 
   constexpr block(const block_row (&given)[N]) {
     for (std::size_t i = 0; i < N; ++i) rows[i] = given[i];
   }
-  /// The same as a plan, for one that is a constant: `blocks::attention + blocks::sinks.as_plan()`.
-  constexpr plan<N> as_plan() const {
-    plan<N> p;
-    for (const block_row& r : rows) p.add(rule(r.pattern, r.how));
-    return p;
-  }
+  /// The same rows relative to a module: "layers.*.mlp". The block has static storage.
+  constexpr placed_block<N> under(const char* module) const { return {*this, module}; }
 };
 template <std::size_t N>
 block(const block_row (&)[N]) -> block<N>;
+
+/// A block under a module.
+template <std::size_t N>
+struct placed_block {
+  const block<N>& of;
+  const char* module;
+  static constexpr std::size_t capacity = N;
+};
 
 /// A plan or a block, seen without its size, perhaps under a prefix. Both have static storage.
 class block_view {
@@ -57,6 +65,37 @@ class block_view {
   const char* prefix_ = "";
 };
 
+}  // namespace models
+
+namespace detail {
+template <std::size_t M, std::size_t N>
+constexpr void add_rows(plan<M>& to, const plan<N>& part) {
+  for (const rule& r : part) to.add(r);
+}
+template <std::size_t M, std::size_t N>
+constexpr void add_rows(plan<M>& to, const models::block<N>& part) {
+  for (const models::block_row& r : part.rows) to.add(rule(r.pattern, r.how));
+}
+template <std::size_t M, std::size_t N>
+constexpr void add_rows(plan<M>& to, const models::placed_block<N>& part) {
+  const segments in_front = split_pattern(part.module);
+  for (const models::block_row& row : part.of.rows) {
+    rule r(row.pattern, row.how);
+    r.put_under(in_front);
+    to.add(r);
+  }
+}
+}  // namespace detail
+
+namespace models {
+/// `composed(block, block.under("module"), plan, ...)`: one plan of all their rows. A plan of a sum, `a + b + c`, is
+/// the same, and copies its rows at every `+`.
+template <class... Parts>
+constexpr auto composed(const Parts&... parts) {
+  plan<(Parts::capacity + ...)> out;
+  (detail::add_rows(out, parts), ...);
+  return out;
+}
 }  // namespace models
 }  // namespace v0
 }  // namespace shardwise

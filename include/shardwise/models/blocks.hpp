@@ -2,7 +2,7 @@
 // The blocks that plans of most model families are composed of. Paths are relative to the base model. The rarer ones
 // are in rare_blocks.hpp.
 #pragma once
-#include "shardwise/plan/plan.hpp"
+#include "shardwise/models/block.hpp"
 
 namespace shardwise {
 inline namespace v0 {
@@ -107,7 +107,7 @@ inline constexpr auto whole_vision = plan({
 /// As Hugging Face merges a plan: the head class's rule, then the base model's under its prefix, the embedding first.
 template <std::size_t N>
 constexpr auto merged(const plan<N>& base, const char* prefix) {
-  return (blocks::head + (blocks::embedding + base).under(prefix)).as_hugging_face();
+  return composed(blocks::head, blocks::embedding.under(prefix), base.under(prefix)).as_hugging_face();
 }
 
 }  // namespace models

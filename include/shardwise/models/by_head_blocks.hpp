@@ -176,7 +176,7 @@ namespace models {
 /// A plan by head of a class with a head, whose base model sits under `prefix`. Each row may match nothing.
 template <std::size_t N>
 constexpr auto by_head_merged(const plan<N>& base, const char* prefix) {
-  return (by_head::head.as_plan() + (by_head::embedding.as_plan() + base).under(prefix)).optional();
+  return composed(by_head::head, by_head::embedding.under(prefix), base.under(prefix)).optional();
 }
 }  // namespace models
 }  // namespace v0

@@ -18,8 +18,7 @@ inline constexpr auto hf_for_causal_lm = merged(base, "model");
 inline constexpr auto for_causal_lm = hf_for_causal_lm + whole.under("model").optional();
 
 /// The base model's plan by head.
-inline constexpr auto by_head_base =
-    by_head::attention.as_plan() + by_head::query_key_norm.as_plan() + by_head::mlp.as_plan() + whole;
+inline constexpr auto by_head_base = composed(by_head::attention, by_head::query_key_norm, by_head::mlp, whole);
 /// Gemma3ForCausalLM, by head.
 inline constexpr auto by_head_for_causal_lm = by_head_merged(by_head_base, "model");
 

@@ -23,10 +23,9 @@ inline constexpr auto hf_for_causal_lm = blocks::head.as_hugging_face();
 inline constexpr auto for_causal_lm = hf_for_causal_lm + whole.under("model").optional();
 
 /// The base model's plan by head.
-inline constexpr auto by_head_base =
-    by_head::attention.as_plan() + by_head::sinks.as_plan() +
-    by_head::interleaved_experts_here.as_plan().under("layers.*.mlp") + by_head::reduced_mlp.as_plan() +
-    blocks::whole_norms + plan({{"layers.*.mlp.router", replicate("the router: every rank needs all scores")}});
+inline constexpr auto by_head_base = composed(
+    by_head::attention, by_head::sinks, by_head::interleaved_experts_here.under("layers.*.mlp"), by_head::reduced_mlp,
+    blocks::whole_norms, plan({{"layers.*.mlp.router", replicate("the router: every rank needs all scores")}}));
 /// GptOssForCausalLM, by head.
 inline constexpr auto by_head_for_causal_lm = by_head_merged(by_head_base, "model");
 

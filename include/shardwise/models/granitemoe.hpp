@@ -8,7 +8,7 @@ inline namespace v0 {
 namespace models::granitemoe {
 
 /// The base model's plan: Hugging Face has no rule for its attention.
-inline constexpr auto base = blocks::experts_here.as_plan().under("layers.*.block_sparse_moe");
+inline constexpr auto base = composed(blocks::experts_here.under("layers.*.block_sparse_moe"));
 /// What is whole under every plan, with reasons.
 inline constexpr auto whole_ends =
     blocks::whole_norms +
@@ -24,9 +24,9 @@ inline constexpr auto hf_for_causal_lm = merged(base, "model");
 inline constexpr auto for_causal_lm = hf_for_causal_lm + whole.under("model").optional();
 
 /// The base model's plan by head.
-inline constexpr auto by_head_base = by_head::attention.as_plan() +
-                                     by_head::experts_here.as_plan().under("layers.*.block_sparse_moe") +
-                                     by_head::reduced_sparse_moe.as_plan() + whole_ends;
+inline constexpr auto by_head_base =
+    composed(by_head::attention, by_head::experts_here.under("layers.*.block_sparse_moe"), by_head::reduced_sparse_moe,
+             whole_ends);
 /// GraniteMoeForCausalLM, by head.
 inline constexpr auto by_head_for_causal_lm = by_head_merged(by_head_base, "model");
 

@@ -18,9 +18,8 @@ inline constexpr auto hf_for_causal_lm = merged(base, "model");
 inline constexpr auto for_causal_lm = hf_for_causal_lm + whole.under("model").optional();
 
 /// The base model's plan by head.
-inline constexpr auto by_head_base = by_head::attention.as_plan() +
-                                     by_head::experts_here.as_plan().under("layers.*.mlp") +
-                                     by_head::reduced_mlp.as_plan() + whole;
+inline constexpr auto by_head_base =
+    composed(by_head::attention, by_head::experts_here.under("layers.*.mlp"), by_head::reduced_mlp, whole);
 /// MixtralForCausalLM, by head.
 inline constexpr auto by_head_for_causal_lm = by_head_merged(by_head_base, "model");
 

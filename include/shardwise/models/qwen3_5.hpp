@@ -26,15 +26,14 @@ inline constexpr auto for_conditional_generation = hf_for_conditional_generation
                                                    blocks::whole_vision.under("model").optional();
 
 /// The base model's plan by head.
-inline constexpr auto by_head_base = by_head::attention.as_plan() + by_head::query_key_norm.as_plan() +
-                                     by_head::linear_attention.as_plan() + by_head::recurrence.as_plan() +
-                                     by_head::mlp.as_plan() + blocks::whole_norms;
+inline constexpr auto by_head_base = composed(by_head::attention, by_head::query_key_norm, by_head::linear_attention,
+                                              by_head::recurrence, by_head::mlp, blocks::whole_norms);
 /// Qwen3_5ForCausalLM, by head.
 inline constexpr auto by_head_for_causal_lm = by_head_merged(by_head_base, "model");
 /// Qwen3_5ForConditionalGeneration, by head, its vision tower too.
 inline constexpr auto by_head_for_conditional_generation =
-    by_head_merged(by_head_base, "model.language_model") +
-    by_head::qwen_tower.as_plan().under("model.visual").optional();
+    composed(by_head_merged(by_head_base, "model.language_model"), by_head::qwen_tower.under("model.visual"))
+        .optional();
 
 }  // namespace models::qwen3_5
 }  // namespace v0

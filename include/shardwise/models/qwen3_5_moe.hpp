@@ -26,17 +26,16 @@ inline constexpr auto for_conditional_generation = hf_for_conditional_generation
                                                    blocks::whole_vision.under("model").optional();
 
 /// The base model's plan by head.
-inline constexpr auto by_head_base = by_head::attention.as_plan() + by_head::query_key_norm.as_plan() +
-                                     by_head::linear_attention.as_plan() + by_head::recurrence.as_plan() +
-                                     by_head::experts_here.as_plan().under("layers.*.mlp") +
-                                     by_head::partial_mlp_here.as_plan().under("layers.*.mlp.shared_expert") +
-                                     by_head::reduced_mlp.as_plan() + blocks::whole_norms + blocks::whole_router;
+inline constexpr auto by_head_base =
+    composed(by_head::attention, by_head::query_key_norm, by_head::linear_attention, by_head::recurrence,
+             by_head::experts_here.under("layers.*.mlp"), by_head::partial_mlp_here.under("layers.*.mlp.shared_expert"),
+             by_head::reduced_mlp, blocks::whole_norms, blocks::whole_router);
 /// Qwen3_5MoeForCausalLM, by head.
 inline constexpr auto by_head_for_causal_lm = by_head_merged(by_head_base, "model");
 /// Qwen3_5MoeForConditionalGeneration, by head, its vision tower too.
 inline constexpr auto by_head_for_conditional_generation =
-    by_head_merged(by_head_base, "model.language_model") +
-    by_head::qwen_tower.as_plan().under("model.visual").optional();
+    composed(by_head_merged(by_head_base, "model.language_model"), by_head::qwen_tower.under("model.visual"))
+        .optional();
 
 }  // namespace models::qwen3_5_moe
 }  // namespace v0

@@ -67,13 +67,8 @@ struct plan {
   /// plan, like every pattern.
   constexpr plan under(const char* prefix) const {
     plan out = *this;
-    for (rule& r : out) {
-      const detail::segments tail = r.pattern;
-      r.pattern = detail::segments{};
-      detail::split_pattern(prefix, r.pattern);
-      r.pattern.push_all(tail, prefix);
-      r.count();
-    }
+    const detail::segments in_front = detail::split_pattern(prefix);
+    for (rule& r : out) r.put_under(in_front);
     return out;
   }
 

@@ -73,12 +73,13 @@ constexpr void check_segment(segment& p, std::string_view pattern) {
   if (open) a_pattern_has_a_brace_that_is_not_closed(pattern);
 }
 
-/// Appends the segments of a pattern of our own dialect, and refuses a malformed one.
-constexpr void split_pattern(std::string_view pattern, segments& out) {
-  const std::size_t from = out.count;
+/// The segments of a pattern of our own dialect; refuses a malformed one.
+constexpr segments split_pattern(std::string_view pattern) {
+  segments out;
   if (pattern.empty()) a_pattern_is_empty(pattern);
   split(pattern, out);
-  for (std::size_t i = from; i < out.count; ++i) check_segment(out.at[i], pattern);
+  for (std::size_t i = 0; i < out.count; ++i) check_segment(out.at[i], pattern);
+  return out;
 }
 
 /// f(segment) for each of the texts that `a{b,c}d` stands for; the text lives during the call only.
@@ -134,14 +135,14 @@ struct rule {
   parallelism over = parallelism::tensor;  ///< over which group of ranks it cuts
 
   constexpr rule() = default;
-  constexpr rule(const char* as_written, style s) : how(s), text(as_written) {
-    detail::split_pattern(as_written, pattern);
+  constexpr rule(const char* as_written, style s)
+      : pattern(detail::split_pattern(as_written)), how(s), text(as_written) {
     count();
   }
   /// A rule made at run time: `pattern` outlives it. In Hugging Face's dialect any text is a pattern, "" the root.
   constexpr rule(std::string_view run_time_pattern, style s, dialect d) : how(s), matching(d) {
     if (d == dialect::shardwise) {
-      detail::split_pattern(run_time_pattern, pattern);
+      pattern = detail::split_pattern(run_time_pattern);
     } else {
       detail::split(run_time_pattern, pattern);
       optional = true;
@@ -150,6 +151,14 @@ struct rule {
         if (pattern.at[i].is_star()) pattern.at[i].kind = detail::segment::star;
       }
     }
+    count();
+  }
+
+  /// Puts a prefix, split and checked, in front of the pattern.
+  constexpr void put_under(const detail::segments& prefix) {
+    const detail::segments tail = pattern;
+    pattern = prefix;
+    pattern.push_all(tail, text);
     count();
   }
 

@@ -35,13 +35,9 @@ class composition {
   void add(const models::block_view& block, const char* prefix, bool as_hugging_face) {
     for (std::size_t i = 0; i < block.size(); ++i) {
       rule r = block[i];
-      const segments tail = r.pattern;
-      r.pattern = segments{};
-      for (const char* in : {prefix, block.prefix()}) {
-        if (*in != '\0') split_pattern(in, r.pattern);
+      for (const char* in : {block.prefix(), prefix}) {
+        if (*in != '\0') r.put_under(split_pattern(in));
       }
-      r.pattern.push_all(tail, prefix);
-      r.count();
       r.optional = true;
       if (as_hugging_face) {
         r.matching = dialect::hugging_face;
