@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "sanitized.hpp"
 #include "shardwise/audit/detail/survey.hpp"
 #include "text_model.hpp"
 
@@ -151,12 +152,13 @@ outcome mutants_of(const std::string& name, int tp, std::size_t count, std::uint
   return o;
 }
 
+constexpr std::size_t mutants_of_each = sanitized ? 20 : 200;
 outcome all_mutants() {
   constexpr const char* families[] = {"llama3_8b", "qwen2_7b", "qwen3_4b",        "qwen3_235b_a22b", "mixtral_8x7b",
                                       "phi3_mini", "olmo2_7b", "qwen3_5_35b_a3b", "deepseek_v3",     "llama4_scout"};
   outcome all;
   for (const char* family : families) {
-    const outcome o = mutants_of(family, 2, 200, 1 + all.mutants);
+    const outcome o = mutants_of(family, 2, mutants_of_each, 1 + all.mutants);
     all.mutants += o.mutants;
     all.changed += o.changed;
     all.told += o.told;
@@ -170,11 +172,11 @@ outcome all_mutants() {
 TEST_CASE("of the mutants of right plans that change a cut or a collective 99 in 100 have another report", "[audit]") {
   const outcome all = all_mutants();
   for (const std::string& what : all.untold) UNSCOPED_INFO(what);
-  CHECK(all.mutants == 2000);
-  CHECK(all.changed > 1000);
+  CHECK(all.mutants == 10 * mutants_of_each);
+  CHECK(all.changed > all.mutants / 2);
   CHECK(all.told * 100 >= all.changed * 99);
   // The others are right too: groups that are gathered, a head that is cut on its input, an embedding cut on hidden.
-  CHECK(all.found * 100 >= all.changed * 95);
+  CHECK(all.found * 100 >= all.changed * (sanitized ? 90 : 95));  // of a few the share is rougher
 }
 
 TEST_CASE("the mutants whose report is that of the right plan", "[.mutations]") {
