@@ -19,7 +19,7 @@ inline constexpr auto whole =
 /// Llama4ForCausalLM, as Hugging Face has it: the base model's rows stand at the root, too.
 inline constexpr auto hf_for_causal_lm = (merged(base, "model") + base).as_hugging_face();
 /// Llama4ForCausalLM, every parameter spoken of.
-inline constexpr auto for_causal_lm = composed(hf_for_causal_lm, whole.under("model").optional());
+inline constexpr auto for_causal_lm = hf_for_causal_lm + whole.under("model").optional();
 
 /// Llama4ForConditionalGeneration, as Hugging Face has it.
 inline constexpr auto hf_for_conditional_generation =
