@@ -269,7 +269,9 @@ TEST_CASE("the plans that are constants are those of the table, and speak of eve
           CHECK((cut.rule == said.rule || cut.rule == sw::no_rule));
           if (k.by_head.size() == 0) continue;
           const sw::plan_view listed = by_head_plan(c);
-          const sw::style ours = k.by_head[sw::find_parameter_rule(k.by_head, name).rule].how;
+          const sw::owner owned = sw::find_parameter_rule(k.by_head, name);
+          REQUIRE(owned.rule != sw::no_rule);
+          const sw::style ours = k.by_head[owned.rule].how;
           const sw::style theirs = listed[sw::find_parameter_rule(listed, name).rule].how;
           CHECK((ours.kind == sw::style_kind::replicate ? theirs.kind == ours.kind : ours == theirs));
         }
